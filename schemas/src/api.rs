@@ -1,0 +1,56 @@
+//! Messages that cross the ports: what a gateway or the command line asks of a ledger and of the usage store.
+//!
+//! On the private HTTP port they are JSON bodies; inside one process they are passed as they are.
+
+mod account;
+mod statement;
+mod stats;
+
+pub use account::{
+    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotView, OpenAccount,
+    OpenedAccount,
+};
+pub use statement::{EntryDetail, Statement, StatementEntry, StatementQuery};
+pub use stats::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a ledger refuses a question or a command. Anything else that goes wrong is unavailability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// No such account.
+    #[error("no account `{account}`; list what exists with `modelhub admin balance`")]
+    UnknownAccount {
+        /// As it was asked for.
+        account: String,
+    },
+    /// The e-mail already belongs to an account.
+    #[error("the e-mail already belongs to account {account_id}; issue it another key with `modelhub admin issue-key`")]
+    EmailTaken {
+        /// Whose it is.
+        account_id: crate::AccountId,
+    },
+    /// No such plan.
+    #[error("no plan `{plan}` in the catalogue; it has {known}")]
+    UnknownPlan {
+        /// As it was asked for.
+        plan: String,
+        /// What there is.
+        known: String,
+    },
+    /// The plan's number of keys is used up.
+    #[error("the plan allows {limit} keys and {limit} are live; revoke one or upgrade the plan")]
+    KeyLimit {
+        /// Keys that the plan allows.
+        limit: u32,
+    },
+    /// The command makes no sense as it is.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// Which part of the command.
+        field: String,
+        /// What is wrong with it and what would be right.
+        detail: String,
+    },
+}

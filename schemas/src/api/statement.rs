@@ -1,0 +1,83 @@
+//! Statements: every posting of an account, in log order, with a running balance.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Accuracy, Outcome};
+use crate::usage::TokenCounts;
+use crate::{AccountId, EventId, KeyId, LotId, Offset, RequestId, Timestamp, Usd};
+
+/// Which part of a statement is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatementQuery {
+    /// Whose.
+    pub account_id: AccountId,
+    /// Only entries after this offset of the account's partition: the `next` of the page before.
+    #[serde(default)]
+    pub after: Option<Offset>,
+    /// The most entries wanted in one page.
+    pub limit: u32,
+}
+
+/// One page of a statement, oldest entry first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// Whose.
+    pub account_id: AccountId,
+    /// The balance before the first entry of this page.
+    pub opening_usd: Usd,
+    /// The balance after the last entry of this page.
+    pub closing_usd: Usd,
+    /// The entries; each one's `balance_usd` is the one before it plus its `amount_usd`.
+    pub entries: Vec<StatementEntry>,
+    /// What to ask for as `after` to get the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Offset>,
+}
+
+/// One event that moved an account's balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementEntry {
+    /// The event.
+    pub event_id: EventId,
+    /// Its place in the account's partition.
+    pub offset: Offset,
+    /// When it happened.
+    pub time: Timestamp,
+    /// What the balance changed by.
+    pub amount_usd: Usd,
+    /// The balance with it.
+    pub balance_usd: Usd,
+    /// What it was.
+    pub detail: EntryDetail,
+}
+
+/// What a statement entry was about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum EntryDetail {
+    /// A credit lot was opened.
+    #[serde(rename = "credit.granted")]
+    Credit {
+        /// The lot.
+        lot_id: LotId,
+        /// Why.
+        reason: String,
+    },
+    /// A request was charged.
+    #[serde(rename = "usage.recorded")]
+    Usage {
+        /// The request.
+        request_id: RequestId,
+        /// The key it came with.
+        key_id: KeyId,
+        /// The model.
+        model: String,
+        /// How it ended.
+        outcome: Outcome,
+        /// Whose count it is.
+        accuracy: Accuracy,
+        /// What was charged for.
+        tokens: TokenCounts,
+    },
+}

@@ -1,0 +1,215 @@
+//! `modelhub.toml`, as types. Every key can also be set by environment: `MODELHUB_LISTEN`, `MODELHUB_KAFKA__BROKERS`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::Usd;
+use crate::catalogue::{Model, PlanTerms};
+
+/// The whole configuration. An unknown key is an error that names it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the public API listens.
+    pub listen: String,
+    /// The folder of the embedded stores and of this machine's secrets.
+    pub data_dir: PathBuf,
+    /// OpenAI-compatible servers; without any, the built-in demo upstream answers.
+    pub upstreams: Vec<Upstream>,
+    /// Models on sale; without any, the built-in ones on the demo upstream.
+    pub models: Vec<Model>,
+    /// Terms that replace those of the built-in plan of the same id, key by key, or a new plan.
+    pub plans: Vec<PlanOverride>,
+    /// The log, in distributed mode.
+    pub kafka: Option<Kafka>,
+    /// The ledger's store, in distributed mode.
+    pub postgres: Option<Postgres>,
+    /// The usage store, in distributed mode.
+    pub clickhouse: Option<ClickHouse>,
+    /// The private port between gateways and the ledger, in distributed mode.
+    pub ledger: LedgerPort,
+    /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
+    pub key_pepper: Option<Secret>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            data_dir: "data".into(),
+            upstreams: Vec::new(),
+            models: Vec::new(),
+            plans: Vec::new(),
+            kafka: None,
+            postgres: None,
+            clickhouse: None,
+            ledger: LedgerPort::default(),
+            key_pepper: None,
+        }
+    }
+}
+
+/// An OpenAI-compatible server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// What models call it.
+    pub name: String,
+    /// Where its API is, up to and including the version: `https://api.example.com/v1`.
+    pub base_url: String,
+    /// The environment variable that holds its key; no `Authorization` is sent where absent.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+    /// To a connection, in milliseconds.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// From the request to the first byte of the answer, in milliseconds.
+    #[serde(default = "default_first_token_timeout_ms")]
+    pub first_token_timeout_ms: u64,
+    /// Between two chunks of the answer, in milliseconds.
+    #[serde(default = "default_idle_timeout_ms")]
+    pub idle_timeout_ms: u64,
+}
+
+fn default_connect_timeout_ms() -> u64 {
+    2_000
+}
+
+fn default_first_token_timeout_ms() -> u64 {
+    60_000
+}
+
+fn default_idle_timeout_ms() -> u64 {
+    30_000
+}
+
+/// A plan, or what it changes of the built-in plan of the same id.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the same keys as PlanTerms, where each is described")]
+pub struct PlanOverride {
+    pub id: String,
+    pub price_usd: Option<Usd>,
+    pub tokens_per_month: Option<u64>,
+    pub rollover_tokens: Option<u64>,
+    pub requests_per_minute: Option<u32>,
+    pub max_in_flight: Option<u32>,
+    pub max_keys: Option<u32>,
+    pub trial_credit_usd: Option<Usd>,
+}
+
+impl PlanOverride {
+    /// The terms with this override on top; `None` where a new plan leaves a term open.
+    pub fn on(self, base: Option<&PlanTerms>) -> Option<PlanTerms> {
+        Some(PlanTerms {
+            price_usd: self.price_usd.or(base.map(|b| b.price_usd))?,
+            tokens_per_month: self.tokens_per_month.or(base.map(|b| b.tokens_per_month))?,
+            rollover_tokens: self.rollover_tokens.or(base.map(|b| b.rollover_tokens))?,
+            requests_per_minute: self.requests_per_minute.or(base.map(|b| b.requests_per_minute))?,
+            max_in_flight: self.max_in_flight.or(base.map(|b| b.max_in_flight))?,
+            max_keys: self.max_keys.or(base.and_then(|b| b.max_keys)),
+            trial_credit_usd: self.trial_credit_usd.or(base.map(|b| b.trial_credit_usd))?,
+            id: self.id,
+        })
+    }
+}
+
+/// Apache Kafka.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// `host:port`, comma-separated.
+    pub brokers: String,
+    /// The topic; created where it does not exist.
+    #[serde(default = "default_topic")]
+    pub topic: String,
+    /// Partitions of the topic when it is created; fixed from then on.
+    #[serde(default = "default_partitions")]
+    pub partitions: u32,
+    /// Copies of each partition when the topic is created.
+    #[serde(default = "default_replication")]
+    pub replication: u32,
+}
+
+fn default_topic() -> String {
+    "modelhub.events".into()
+}
+
+fn default_partitions() -> u32 {
+    12
+}
+
+fn default_replication() -> u32 {
+    1
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// `postgres://user:password@host:port/database`
+    pub url: Secret,
+}
+
+/// `ClickHouse`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClickHouse {
+    /// `http://host:port`
+    pub url: String,
+    /// Created where it does not exist.
+    #[serde(default = "default_database")]
+    pub database: String,
+    /// User; the server's default where absent.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The user's password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+}
+
+fn default_database() -> String {
+    "modelhub".into()
+}
+
+/// The private port between gateways and the ledger.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerPort {
+    /// Where a ledger listens for gateways and the command line.
+    pub listen: String,
+    /// Where a gateway and the command line find a ledger: `http://host:port`.
+    pub url: Option<String>,
+    /// What both sides know.
+    pub secret: Option<Secret>,
+}
+
+impl Default for LedgerPort {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8090".into(), url: None, secret: None }
+    }
+}
+
+/// A secret of the configuration. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,82 @@
+//! Typed ids: a key id can't be passed where an account id is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! typed_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// The name under which ids derived from this one are made (UUIDv5): the same name gives the same id, so
+            /// a repeated command is the same event.
+            pub fn derive(self, name: &str) -> Uuid {
+                Uuid::new_v5(&self.0, name.as_bytes())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(s).map(Self)
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "format": "uuid" })
+            }
+        }
+    };
+}
+
+typed_id! {
+    /// A customer's account; the `subject` of its events and their record key in the log.
+    AccountId
+}
+typed_id! {
+    /// An event of the log. An event id posts at most once, for ever (I5).
+    EventId
+}
+typed_id! {
+    /// An API key. Not the secret: that is stored nowhere.
+    KeyId
+}
+typed_id! {
+    /// A credit lot: one grant or purchase, drawn down until it is empty.
+    LotId
+}
+typed_id! {
+    /// One request admitted by a gateway.
+    RequestId
+}
