@@ -1,1 +1,14 @@
+//! The event log: the only source of truth. Records are appended, never changed, and ordered within a partition; a
+//! record's partition follows from its key, so one account's events are totally ordered.
+//!
+//! [`EventLog`] is the port; its adapters are [`embedded`] (an `SQLite` file) and [`kafka`] (Apache Kafka).
 
+#![forbid(unsafe_code)]
+
+pub mod embedded;
+pub mod kafka;
+pub mod partition;
+mod port;
+mod run;
+
+pub use port::{AppendError, Batch, Bounds, EventLog, LogError, Record, Sink, SinkError, StoredRecord};

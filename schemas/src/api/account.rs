@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PlanTerms;
 use crate::event::{CreditSource, KeyHash};
-use crate::{AccountId, KeyId, LotId, Position, Timestamp, Usd};
+use crate::{AccountId, KeyId, LotId, Position, Usd};
 
 /// Whether an account may use the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +128,4 @@ pub struct LotView {
     pub amount_usd: Usd,
     /// What it holds now.
     pub remaining_usd: Usd,
-    /// When what is left lapses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LotId, Timestamp, Usd};
+use crate::{LotId, Usd};
 
 /// Where a credit lot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +15,7 @@ pub enum CreditSource {
     Promotion,
 }
 
-/// Credit was given without a payment: a new lot.
+/// Credit was given without a payment: a new lot, which never expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreditGrantedV1 {
@@ -27,9 +27,6 @@ pub struct CreditGrantedV1 {
     pub amount_usd: Usd,
     /// Lots of a lower number are drawn first.
     pub priority: u8,
-    /// When what is left lapses; never, where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
     /// For the statement, and for whoever audits.
     pub reason: String,
 }

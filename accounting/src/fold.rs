@@ -1,0 +1,108 @@
+//! Folding a batch of records: decode, tell repeats apart, apply, extend the chain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{AccountId, Event, EventId, Offset};
+
+use crate::apply::apply;
+use crate::{AccountState, ChainHash, Outcome, Reason};
+
+/// A record of a partition, as the log holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// Its place.
+    pub offset: Offset,
+    /// The encoded event; may be anything.
+    pub payload: &'a [u8],
+}
+
+/// A batch, decoded once: it tells which accounts and event ids a fold of it needs to know about.
+#[derive(Debug)]
+pub struct Fold<'a> {
+    records: Vec<(RecordRef<'a>, Result<Event, Reason>)>,
+}
+
+/// What a batch led to.
+#[derive(Debug)]
+pub struct FoldedBatch {
+    /// Every account that an applied event changed, as it is after the batch.
+    pub accounts: BTreeMap<AccountId, AccountState>,
+    /// One entry a record, in order.
+    pub entries: Vec<Entry>,
+    /// The partition's chain after the batch.
+    pub chain: ChainHash,
+}
+
+/// What one record led to.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its place.
+    pub offset: Offset,
+    /// The event; none where the record could not be decoded.
+    pub event: Option<Event>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl<'a> Fold<'a> {
+    /// Decodes a batch of one partition's consecutive records.
+    pub fn decode(records: impl IntoIterator<Item = RecordRef<'a>>) -> Self {
+        let decode = |record: RecordRef<'a>| {
+            let event = Event::decode(record.payload).map_err(|error| Reason::Undecodable(error.to_string()));
+            (record, event)
+        };
+        Self { records: records.into_iter().map(decode).collect() }
+    }
+
+    /// The accounts whose states [`Fold::apply`] needs.
+    pub fn accounts(&self) -> BTreeSet<AccountId> {
+        self.events().map(|event| event.subject).collect()
+    }
+
+    /// The event ids of which [`Fold::apply`] needs to know whether they are posted already.
+    pub fn event_ids(&self) -> BTreeSet<EventId> {
+        self.events().map(|event| event.id).collect()
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.records.iter().filter_map(|(_, event)| event.as_ref().ok())
+    }
+
+    /// Applies the batch to `known`: the states of [`Fold::accounts`], as far as those exist. `posted` holds those of
+    /// [`Fold::event_ids`] that are posted already (I5), and `chain` is the partition's hash before the batch.
+    pub fn apply(
+        self,
+        known: BTreeMap<AccountId, AccountState>,
+        mut posted: BTreeSet<EventId>,
+        mut chain: ChainHash,
+    ) -> FoldedBatch {
+        let mut states: BTreeMap<AccountId, Option<AccountState>> =
+            known.into_iter().map(|(id, state)| (id, Some(state))).collect();
+        let mut changed = BTreeSet::new();
+        let mut entries = Vec::with_capacity(self.records.len());
+        for (record, event) in self.records {
+            chain = chain.extend(record.offset, record.payload);
+            let (event, outcome) = match event {
+                Err(reason) => (None, Outcome::Quarantined(reason)),
+                Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),
+                Ok(event) => {
+                    let outcome = apply(states.entry(event.subject).or_default(), &event, record.offset);
+                    if matches!(outcome, Outcome::Applied(_)) {
+                        posted.insert(event.id);
+                        changed.insert(event.subject);
+                    }
+                    (Some(event), outcome)
+                }
+            };
+            entries.push(Entry { offset: record.offset, event, outcome });
+        }
+        let accounts = states
+            .into_iter()
+            .filter_map(|(id, state)| state.filter(|_| changed.contains(&id)).map(|state| (id, state)))
+            .collect();
+        FoldedBatch { accounts, entries, chain }
+    }
+}
+
+#[cfg(test)]
+mod tests;

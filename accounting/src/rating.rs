@@ -1,0 +1,126 @@
+//! What tokens cost. Exact: a price has at most 6 decimals per 1,000,000 tokens, so a cost has at most 12.
+
+use rust_decimal::Decimal;
+use schemas::usage::{Price, TokenCounts};
+use schemas::{UnitPrice, Usd};
+
+/// The cost of `tokens` at `price`; `None` where the counts contradict each other or are beyond plausible
+/// ([`TokenCounts::is_consistent`]).
+///
+/// (prompt − cached) × input + cached × cached input + completion × output, each per 1,000,000. Reasoning tokens are a
+/// subset of the completion and cost nothing more.
+pub fn cost(tokens: &TokenCounts, price: &Price) -> Option<Usd> {
+    if !tokens.is_consistent() {
+        return None;
+    }
+    let fresh = part(tokens.prompt - tokens.cached_prompt, price.input)?;
+    let cached = part(tokens.cached_prompt, price.cached_input)?;
+    let output = part(tokens.completion, price.output)?;
+    Usd::from_decimal(fresh.checked_add(cached)?.checked_add(output)?).ok()
+}
+
+fn part(tokens: u64, price: UnitPrice) -> Option<Decimal> {
+    let per_token = price.as_decimal().checked_mul(Decimal::new(1, 6))?;
+    per_token.checked_mul(Decimal::from(tokens))
+}
+
+/// The most output tokens that `budget` pays for at `price` after `prompt_tokens` uncached prompt tokens; `None` where
+/// not even the prompt and one output token are affordable. Free output is bounded by `max_output_tokens` alone.
+pub fn affordable_output(budget: Usd, prompt_tokens: u64, max_output_tokens: u64, price: &Price) -> Option<u64> {
+    let prompt = part(prompt_tokens, price.input)?;
+    let left = budget.as_decimal().checked_sub(prompt)?;
+    if left.is_sign_negative() && !left.is_zero() {
+        return None;
+    }
+    let per_token = price.output.as_decimal().checked_mul(Decimal::new(1, 6))?;
+    if per_token.is_zero() {
+        return Some(max_output_tokens);
+    }
+    let affordable = left.checked_div(per_token)?.trunc();
+    let affordable = u64::try_from(affordable).unwrap_or(u64::MAX).min(max_output_tokens);
+    (affordable > 0).then_some(affordable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn price(input: &str, cached_input: &str, output: &str) -> Price {
+        Price {
+            input: input.parse().unwrap(),
+            cached_input: cached_input.parse().unwrap(),
+            output: output.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn costs_are_exact() {
+        let flash = price("0.20", "0.02", "0.30");
+        let finest = price("0.000001", "0.000001", "0.000001");
+        let check = |price: &Price, prompt, cached_prompt, completion, reasoning, expected: Option<&str>| {
+            let tokens = TokenCounts { prompt, cached_prompt, completion, reasoning };
+            assert_eq!(cost(&tokens, price).map(|usd| usd.to_string()).as_deref(), expected, "{tokens:?} {price:?}");
+        };
+        check(&flash, 10, 0, 10, 0, Some("0.000005"));
+        check(&flash, 10, 10, 10, 10, Some("0.0000032"));
+        check(&flash, 0, 0, 0, 0, Some("0"));
+        check(&flash, 1_000_000, 0, 1_000_000, 0, Some("0.5"));
+        check(&flash, 10, 11, 0, 0, None);
+        check(&flash, 0, 0, 10, 11, None);
+        check(&flash, 1_000_000_001, 0, 0, 0, None);
+        check(&flash, u64::MAX, 0, 0, 0, None);
+        check(&finest, 1, 0, 0, 0, Some("0.000000000001"));
+        check(&price("9000000", "9000000", "9000000"), 1_000_000_000, 0, 1_000_000_000, 0, Some("18000000000"));
+    }
+
+    #[test]
+    fn output_is_clamped_to_what_is_affordable() {
+        let flash = price("0.20", "0.02", "0.30");
+        let check = |budget: &str, prompt, max, price: &Price, expected| {
+            assert_eq!(affordable_output(budget.parse().unwrap(), prompt, max, price), expected, "{budget} {prompt}");
+        };
+        check("5", 10, 8192, &flash, Some(8192));
+        check("0.000005", 10, 8192, &flash, Some(10));
+        check("0.000004999999", 10, 8192, &flash, Some(9));
+        check("0.0000023", 10, 8192, &flash, Some(1));
+        check("0.0000022", 10, 8192, &flash, None);
+        check("0.000001", 10, 8192, &flash, None);
+        check("0", 0, 8192, &flash, None);
+        check("-1", 0, 8192, &flash, None);
+        check("0", 0, 8192, &price("0", "0", "0"), Some(8192));
+    }
+
+    proptest! {
+        /// Against plain integers: prices in 10⁻⁶ USD per 10⁶ tokens are costs in 10⁻¹² USD per token.
+        #[test]
+        fn cost_agrees_with_integers(
+            input in 0_u64..10_000_000, cached in 0_u64..10_000_000, output in 0_u64..10_000_000,
+            prompt in 0_u64..1_000_000, share in 0_u64..=100, completion in 0_u64..1_000_000,
+        ) {
+            let micro = |units: u64| Decimal::new(i64::try_from(units).unwrap(), 6).to_string();
+            let price = price(&micro(input), &micro(cached), &micro(output));
+            let tokens = TokenCounts { prompt, cached_prompt: prompt * share / 100, completion, reasoning: 0 };
+            let expected = (tokens.prompt - tokens.cached_prompt) * input + tokens.cached_prompt * cached + completion * output;
+            prop_assert_eq!(cost(&tokens, &price).unwrap().to_pico(), Some(i64::try_from(expected).unwrap()));
+        }
+
+        /// What is affordable fits the budget, and one token more does not.
+        #[test]
+        fn affordable_output_is_the_most_that_fits(
+            budget in 0_i64..100_000_000, prompt in 0_u64..1_000, input in 0_u64..10_000_000, output in 1_u64..10_000_000,
+        ) {
+            let micro = |units: u64| Decimal::new(i64::try_from(units).unwrap(), 6).to_string();
+            let price = price(&micro(input), "0", &micro(output));
+            let budget = Usd::from_pico(budget);
+            let of = |completion| cost(&TokenCounts { prompt, completion, ..TokenCounts::default() }, &price).unwrap();
+            match affordable_output(budget, prompt, 1_000_000, &price) {
+                Some(most) => {
+                    prop_assert!(of(most) <= budget);
+                    prop_assert!(most == 1_000_000 || of(most + 1) > budget);
+                }
+                None => prop_assert!(of(1) > budget),
+            }
+        }
+    }
+}

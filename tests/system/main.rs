@@ -1,0 +1,3 @@
+//! Whole-system tests, on real engines: one binary, so that each engine starts once.
+
+mod conformance;
