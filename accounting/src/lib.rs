@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod api_key;
 mod apply;
 mod chain;
 mod fold;
