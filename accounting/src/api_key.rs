@@ -67,8 +67,8 @@ pub fn is_well_formed(text: &str) -> bool {
 }
 
 /// HMAC-SHA256 of a key under the operator's pepper.
+#[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "HMAC is defined for keys of every length")]
 pub fn hash(pepper: &[u8], key: &str) -> KeyHash {
-    #[expect(clippy::expect_used, reason = "HMAC is defined for keys of every length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(pepper).expect("a key of any length");
     mac.update(key.as_bytes());
     KeyHash(mac.finalize().into_bytes().into())
