@@ -1,0 +1,1 @@
+//! The partition loop that both adapters share.
