@@ -24,6 +24,9 @@ pub(crate) fn apply(account: &mut Option<AccountState>, event: &Event, offset: O
 }
 
 fn change(account: &mut Option<AccountState>, event: &Event, offset: Offset) -> Result<Posting, Reason> {
+    if let Some((field, _)) = texts(&event.data).into_iter().find(|(_, text)| text.contains('\0')) {
+        return Err(Reason::NulCharacter { field });
+    }
     let state = match (&event.data, account.as_mut()) {
         (EventData::AccountOpened(_), Some(_)) => return Err(Reason::AlreadyOpen),
         (EventData::AccountOpened(data), None) => {
@@ -50,6 +53,16 @@ fn change(account: &mut Option<AccountState>, event: &Event, offset: Offset) -> 
     let balance = state.balance().filter(|balance| balance.in_range()).ok_or(Reason::OutOfRange)?;
     let amount = balance.checked_sub(before).ok_or(Reason::OutOfRange)?;
     Ok(Posting { transfers, amount, balance, detail })
+}
+
+/// The free texts that stores keep.
+fn texts(data: &EventData) -> Vec<(&'static str, &str)> {
+    match data {
+        EventData::AccountOpened(data) => vec![("plan.id", &data.plan.id)],
+        EventData::KeyIssued(data) => vec![("name", &data.name), ("hint", &data.hint)],
+        EventData::CreditGranted(data) => vec![("reason", &data.reason)],
+        EventData::UsageRecorded(data) => vec![("model", &data.model), ("upstream", &data.upstream)],
+    }
 }
 
 fn opened(event: &Event, data: &AccountOpenedV1, offset: Offset) -> AccountState {

@@ -19,7 +19,14 @@ pub struct RecordRef<'a> {
 /// A batch, decoded once: it tells which accounts and event ids a fold of it needs to know about.
 #[derive(Debug)]
 pub struct Fold<'a> {
-    records: Vec<(RecordRef<'a>, Result<Event, Reason>)>,
+    records: Vec<(RecordRef<'a>, Result<Event, Refused>)>,
+}
+
+/// A record that can't post, whatever its account's state is.
+#[derive(Debug)]
+struct Refused {
+    event: Option<Event>,
+    reason: Reason,
 }
 
 /// What a batch led to.
@@ -45,10 +52,15 @@ pub struct Entry {
 }
 
 impl<'a> Fold<'a> {
-    /// Decodes a batch of one partition's consecutive records.
-    pub fn decode(records: impl IntoIterator<Item = RecordRef<'a>>) -> Self {
+    /// Decodes a batch of one partition's consecutive records. `is_home` tells whether an account's records belong into
+    /// this partition: an event of another one's account can't post here, or two partitions would change one account.
+    pub fn decode(records: impl IntoIterator<Item = RecordRef<'a>>, is_home: impl Fn(AccountId) -> bool) -> Self {
         let decode = |record: RecordRef<'a>| {
-            let event = Event::decode(record.payload).map_err(|error| Reason::Undecodable(error.to_string()));
+            let event = match Event::decode(record.payload) {
+                Ok(event) if is_home(event.subject) => Ok(event),
+                Ok(event) => Err(Refused { event: Some(event), reason: Reason::Misrouted }),
+                Err(error) => Err(Refused { event: None, reason: Reason::Undecodable(error.to_string()) }),
+            };
             (record, event)
         };
         Self { records: records.into_iter().map(decode).collect() }
@@ -83,7 +95,7 @@ impl<'a> Fold<'a> {
         for (record, event) in self.records {
             chain = chain.extend(record.offset, record.payload);
             let (event, outcome) = match event {
-                Err(reason) => (None, Outcome::Quarantined(reason)),
+                Err(Refused { event, reason }) => (event, Outcome::Quarantined(reason)),
                 Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),
                 Ok(event) => {
                     let outcome = apply(states.entry(event.subject).or_default(), &event, record.offset);

@@ -34,6 +34,13 @@ pub struct Posting {
 pub enum Reason {
     /// The record is not an event that this build knows.
     Undecodable(String),
+    /// The event's account belongs to another partition. Its states are kept there, and nowhere else.
+    Misrouted,
+    /// A text holds U+0000, which not every store can keep.
+    NulCharacter {
+        /// Which text.
+        field: &'static str,
+    },
     /// The account was never opened.
     UnknownAccount,
     /// The account is open already, by another event.
@@ -62,6 +69,8 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Undecodable(_) => "undecodable",
+            Self::Misrouted => "misrouted",
+            Self::NulCharacter { .. } => "nul_character",
             Self::UnknownAccount => "unknown_account",
             Self::AlreadyOpen => "already_open",
             Self::KeyExists(_) => "key_exists",
@@ -78,6 +87,8 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Undecodable(detail) => write!(f, "undecodable: {detail}"),
+            Self::Misrouted => f.write_str("the event's account belongs to another partition"),
+            Self::NulCharacter { field } => write!(f, "{field} holds the character U+0000"),
             Self::UnknownAccount => f.write_str("the account was never opened"),
             Self::AlreadyOpen => f.write_str("the account is open already, by another event"),
             Self::KeyExists(key) => write!(f, "key {key} exists already, by another event"),

@@ -181,6 +181,19 @@ fn what_is_quarantined_changes_nothing() {
     check(&[open()], usage(9_000_001, "9000000"), "cost_mismatch");
     check(&[open(), grant(1, "5", 1)], usage(2, "2.000000000001"), "cost_mismatch");
     check(&[open()], usage(1_000_000_001, "0"), "inconsistent_tokens");
+    let nul = |mut data: EventData| {
+        match &mut data {
+            EventData::AccountOpened(data) => data.plan.id.push('\0'),
+            EventData::KeyIssued(data) => data.name.insert(0, '\0'),
+            EventData::CreditGranted(data) => data.reason = "\0".into(),
+            EventData::UsageRecorded(data) => data.model.push('\0'),
+        }
+        data
+    };
+    check(&[], nul(open()), "nul_character");
+    check(&[open()], nul(key(1)), "nul_character");
+    check(&[open()], nul(grant(1, "5", 1)), "nul_character");
+    check(&[open()], nul(usage(1, "1")), "nul_character");
     let mut subset = usage(1, "1");
     if let EventData::UsageRecorded(data) = &mut subset {
         data.tokens.reasoning = 2;

@@ -104,7 +104,7 @@ impl Naive {
         }
         let applied = match (step, self.cents.get_mut(account)) {
             (Step::Open, None) => self.cents.insert(*account, 0).is_none(),
-            (Step::Open, Some(_)) | (_, None) => false,
+            (Step::Open, Some(_)) | (Step::Garbage, _) | (_, None) => false,
             (Step::Key(key), Some(_)) => self.keys.insert((*account, *key)),
             (Step::Grant { cents, .. }, Some(balance)) => {
                 let ok = *cents > 0 && !lot_is_live;
@@ -115,7 +115,6 @@ impl Naive {
                 *balance -= if *lie { 0 } else { i64::try_from(*completion).unwrap() };
                 !lie
             }
-            (Step::Garbage, _) => false,
         };
         if applied {
             self.posted.insert(*id);
@@ -138,8 +137,8 @@ impl Memory {
 
     fn take(&mut self, first: usize, records: &[Vec<u8>]) -> Vec<Entry> {
         let records = records.iter().enumerate();
-        let fold =
-            Fold::decode(records.map(|(index, payload)| RecordRef { offset: Offset((first + index) as u64), payload }));
+        let records = records.map(|(index, payload)| RecordRef { offset: Offset((first + index) as u64), payload });
+        let fold = Fold::decode(records, |_| true);
         let known = fold.accounts().iter().filter_map(|id| Some((*id, self.accounts.get(id)?.clone()))).collect();
         let posted = fold.event_ids().intersection(&self.posted).copied().collect();
         let folded = fold.apply(known, posted, self.chain);
@@ -152,6 +151,23 @@ impl Memory {
         }
         folded.entries
     }
+}
+
+#[test]
+fn an_event_of_another_partitions_account_is_quarantined() {
+    let payload = encode(&(1, 7, Step::Open));
+    let fold = |home: u128| {
+        let record = RecordRef { offset: Offset(0), payload: &payload };
+        let fold = Fold::decode([record], |account| account.0.as_u128() == home);
+        let needs = (fold.accounts().len(), fold.event_ids().len());
+        let folded = fold.apply(BTreeMap::new(), BTreeSet::new(), ChainHash::GENESIS);
+        (needs, folded.accounts.len(), folded.entries.into_iter().next().unwrap())
+    };
+    let (needs, accounts, entry) = fold(1);
+    assert!(matches!((needs, accounts, entry.outcome), ((1, 1), 1, Outcome::Applied(_))));
+    let (needs, accounts, entry) = fold(2);
+    assert_eq!((needs, accounts, entry.outcome), ((0, 0), 0, Outcome::Quarantined(Reason::Misrouted)));
+    assert_eq!(entry.event.unwrap().id.0.as_u128(), 7);
 }
 
 proptest! {

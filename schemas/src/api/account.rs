@@ -14,6 +14,15 @@ pub enum AccountStatus {
     Active,
 }
 
+impl AccountStatus {
+    /// Its name in tables and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+        }
+    }
+}
+
 /// What a gateway needs to know of an account. `version` orders views: an older one never replaces a newer one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {

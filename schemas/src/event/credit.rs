@@ -15,6 +15,16 @@ pub enum CreditSource {
     Promotion,
 }
 
+impl CreditSource {
+    /// Its name in events, tables and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Promotion => "promotion",
+        }
+    }
+}
+
 /// Credit was given without a payment: a new lot, which never expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
