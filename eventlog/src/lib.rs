@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod embedded;
 pub mod kafka;
 pub mod partition;
 mod port;
 mod run;
 
-pub use port::{AppendError, Batch, Bounds, EventLog, LogError, Record, Sink, SinkError, StoredRecord};
+pub use port::{
+    AppendError, Batch, Bounds, EventLog, LogError, MAX_PAYLOAD_BYTES, Record, Sink, SinkError, StoredRecord,
+};

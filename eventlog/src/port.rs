@@ -8,6 +8,9 @@ use schemas::{AccountId, Offset, PartitionId, Position};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+/// The largest payload that a log takes. A broker's default limit of a message is 1 MiB, with its key and framing.
+pub const MAX_PAYLOAD_BYTES: usize = 1_000_000;
+
 /// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -103,17 +106,19 @@ pub trait EventLog: Send + Sync + 'static {
     /// How many partitions it has; fixed when it was created.
     fn partitions(&self) -> u32;
 
-    /// Appends a record; durable on return. Concurrent appends share the cost of durability.
+    /// Appends a record; durable on return. Concurrent appends share the cost of durability. Where the future is
+    /// dropped, the record may or may not get into the log.
     async fn append(&self, record: Record) -> Result<Position, AppendError>;
 
     /// The offset that the partition's next record will get.
     async fn end(&self, partition: PartitionId) -> Result<Offset, LogError>;
 
     /// Records from `from` on: as many as are there and fit the bounds, none at the end of the log. Never waits for
-    /// more.
+    /// more. Beyond the end is an error: whoever has such a position follows another log.
     async fn read(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Result<Batch, LogError>;
 
     /// Runs a sink over every partition that this process owns in `group`, waiting for new records, until `stop`.
-    /// Members of a group share the partitions out among them.
+    /// Members of a group share the partitions out among them. A batch that the sink was given is waited for, also after
+    /// `stop`. An error means that going on would skip records; trouble that may pass is logged and waited out.
     async fn run(&self, group: &str, sink: Arc<dyn Sink>, stop: CancellationToken) -> Result<(), LogError>;
 }
