@@ -1,1 +1,28 @@
+//! The HTTP edge: authenticate → limit → hold → proxy → settle. Handlers are thin, the ledger and the usage store are
+//! ports, and every admitted request ends in exactly one usage event.
+//!
+//! Architecture invariant: no other service crate is imported. What the gateway needs of them is in [`ports`].
 
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod app;
+mod auth;
+mod body;
+mod completions;
+mod context;
+pub mod demo;
+mod error;
+mod json_edit;
+pub mod ledger_http;
+mod meter;
+mod models;
+pub mod ports;
+pub mod server;
+mod sse;
+mod upstream;
+mod usage;
+
+pub use app::{Parts, build};
+pub use context::Context;
+pub use upstream::{Upstream, UpstreamError, Upstreams};

@@ -1,0 +1,189 @@
+//! What this gateway knows of accounts, and the money that its running requests hold.
+//!
+//! Views come from the ledger, are at most [`FRESH_FOR`] old, and are ordered by their log position: an older one never
+//! replaces a newer one. What this gateway has charged but a view does not include yet is subtracted by log position, so
+//! no amount is counted twice or missed, however late the ledger is.
+//!
+//! The guarantee is one gateway's: several gateways on one account each see the others' charges only as fast as views
+//! are renewed (see `docs/ARCHITECTURE.md`, "Admission").
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use schemas::api::{AccountView, KeyView};
+use schemas::event::KeyHash;
+use schemas::{AccountId, KeyId, Offset, Position, Usd};
+use tokio::time::Instant;
+
+use crate::ports::{Ledger, LedgerError};
+
+/// How old a key or a view may be: what is revoked stops working within this time.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// Keys remembered at most; beyond it those that are no longer fresh are forgotten.
+const MAX_KEYS: usize = 100_000;
+
+/// A key that was presented and found.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The key.
+    pub(crate) key_id: KeyId,
+    /// Its account.
+    pub(crate) account: Arc<Account>,
+}
+
+/// All accounts that this gateway has seen of late.
+pub(crate) struct Accounts {
+    ledger: Arc<dyn Ledger>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: HashMap<KeyHash, CachedKey>,
+    accounts: HashMap<AccountId, Arc<Account>>,
+}
+
+struct CachedKey {
+    caller: Caller,
+    fetched_at: Instant,
+}
+
+impl Accounts {
+    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger, known: Mutex::default() }
+    }
+
+    /// Finds the account of a key: from memory while that is fresh, else from the ledger.
+    pub(crate) async fn find(&self, hash: KeyHash) -> Result<Option<Caller>, LedgerError> {
+        let now = Instant::now();
+        if let Some(key) = lock(&self.known).keys.get(&hash)
+            && now.duration_since(key.fetched_at) < FRESH_FOR
+        {
+            return Ok(Some(key.caller.clone()));
+        }
+        let found = self.ledger.find_key(hash).await?;
+        let mut known = lock(&self.known);
+        match found {
+            Some(view) => Ok(Some(known.remember(view, now))),
+            None => {
+                known.keys.remove(&hash);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Known {
+    fn remember(&mut self, view: KeyView, now: Instant) -> Caller {
+        if self.keys.len() >= MAX_KEYS {
+            self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
+            // An account that a running request holds money of must be found again by the next request.
+            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.has_unapplied());
+        }
+        let account = self
+            .accounts
+            .entry(view.account.account_id)
+            .or_insert_with(|| Arc::new(Account::new(view.account.clone())))
+            .clone();
+        account.renew(view.account);
+        let caller = Caller { key_id: view.key_id, account };
+        self.keys.insert(view.hash, CachedKey { caller: caller.clone(), fetched_at: now });
+        caller
+    }
+}
+
+/// One account's money, as this gateway sees it.
+#[derive(Debug)]
+pub(crate) struct Account {
+    id: AccountId,
+    funds: Mutex<Funds>,
+}
+
+#[derive(Debug)]
+struct Funds {
+    view: AccountView,
+    /// Held by requests that run.
+    held: Usd,
+    /// Charged by this gateway at log positions that `view` does not include yet, oldest first.
+    unapplied: VecDeque<(Offset, Usd)>,
+}
+
+impl Account {
+    fn new(view: AccountView) -> Self {
+        Self { id: view.account_id, funds: Mutex::new(Funds { view, held: Usd::ZERO, unapplied: VecDeque::new() }) }
+    }
+
+    pub(crate) fn id(&self) -> AccountId {
+        self.id
+    }
+
+    fn renew(&self, view: AccountView) {
+        let mut funds = lock(&self.funds);
+        if view.version.offset >= funds.view.version.offset {
+            funds.unapplied.retain(|(offset, _)| *offset > view.version.offset);
+            funds.view = view;
+        }
+    }
+
+    fn has_unapplied(&self) -> bool {
+        !lock(&self.funds).unapplied.is_empty()
+    }
+
+    /// Lets `price` decide what to hold, given what is available, and holds it. Check and hold are one step: two requests
+    /// never hold the same cent.
+    pub(crate) fn hold<T>(self: &Arc<Self>, price: impl FnOnce(Usd) -> Option<(Usd, T)>) -> Result<(Hold, T), Usd> {
+        let mut funds = lock(&self.funds);
+        let available = funds.available().unwrap_or_default();
+        let Some((amount, decided)) = price(available) else { return Err(available) };
+        if amount > available {
+            return Err(available);
+        }
+        funds.held = funds.held.checked_add(amount).ok_or(available)?;
+        drop(funds);
+        Ok((Hold { account: Arc::clone(self), amount }, decided))
+    }
+}
+
+impl Funds {
+    fn available(&self) -> Option<Usd> {
+        let unapplied = self.unapplied.iter().try_fold(Usd::ZERO, |sum, (_, cost)| sum.checked_add(*cost))?;
+        self.view.balance_usd.checked_sub(self.held)?.checked_sub(unapplied)
+    }
+}
+
+/// Money held for one request. Dropped without [`Hold::settle`], it is released whole.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    account: Arc<Account>,
+    amount: Usd,
+}
+
+impl Hold {
+    pub(crate) fn account_id(&self) -> AccountId {
+        self.account.id
+    }
+
+    /// Releases the hold and counts `cost` as charged from the log position on where its event stands.
+    pub(crate) fn settle(self, at: Position, cost: Usd) {
+        let mut funds = lock(&self.account.funds);
+        if at.offset > funds.view.version.offset && !cost.is_zero() {
+            funds.unapplied.push_back((at.offset, cost));
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut funds = lock(&self.account.funds);
+        funds.held = funds.held.checked_sub(self.amount).unwrap_or_default();
+    }
+}
+
+/// A panic while the lock was held left a value that was whole: every change under it is a single assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Who is calling. Every route asks, but for those on [`OPEN_ROUTES`].
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, header};
+
+use crate::accounts::Caller;
+use crate::app::App;
+use crate::error::ApiError;
+
+/// Routes that need no key. Whatever is not here does.
+pub(crate) const OPEN_ROUTES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Lets a request through with its [`Caller`], or answers 401.
+pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if OPEN_ROUTES.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match authenticate(&app, request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .ok_or_else(|| ApiError::invalid_api_key("There is no API key. Send it as `Authorization: Bearer mh-sk-…`."))?;
+    let key =
+        header.to_str().ok().and_then(bearer).ok_or_else(|| {
+            ApiError::invalid_api_key("The Authorization header is not of the form `Bearer mh-sk-…`.")
+        })?;
+    let key = accounting::api_key::parse(key).ok_or_else(|| {
+        ApiError::invalid_api_key("The API key is mistyped: it is not one that this service issues. Copy it again.")
+    })?;
+    let hash = key.hash(app.key_pepper.expose().as_bytes());
+    let unknown = || ApiError::invalid_api_key("The API key is unknown or was revoked. Issue a new one.");
+    match app.accounts.find(hash).await {
+        Ok(caller) => caller.ok_or_else(unknown),
+        Err(error) => {
+            tracing::warn!(%error, "a key could not be looked up");
+            Err(ApiError::unavailable("The key can't be checked just now. Try again."))
+        }
+    }
+}
+
+/// The token of a `Bearer` header; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearer_tokens() {
+        let check = |header: &str, token: Option<&str>| assert_eq!(bearer(header), token, "{header:?}");
+        check("Bearer mh-sk-x", Some("mh-sk-x"));
+        check("bearer  mh-sk-x ", Some("mh-sk-x"));
+        check("Basic mh-sk-x", None);
+        check("Bearer", None);
+        check("Bearer ", None);
+        check("mh-sk-x", None);
+    }
+}

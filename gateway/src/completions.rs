@@ -1,0 +1,159 @@
+//! `POST /v1/chat/completions`: authenticate → limit → hold → proxy → settle.
+
+mod answer;
+mod relay;
+mod request;
+mod stream;
+mod usage;
+mod whole;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use schemas::RequestId;
+use schemas::catalogue::Model;
+use tokio::sync::oneshot;
+
+use crate::accounts::Caller;
+use crate::app::App;
+use crate::body;
+use crate::error::ApiError;
+use crate::meter::{Admitted, Ending, Meter};
+use crate::upstream::{CallError, Upstream};
+use request::{CompletionRequest, WorstCase};
+
+/// The largest request body, in bytes: room for a few images.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// An admitted request, on its way to an upstream.
+struct Job {
+    meter: Meter,
+    upstream: Arc<Upstream>,
+    upstream_model: String,
+    request: CompletionRequest,
+    worst: WorstCase,
+    body: Bytes,
+}
+
+/// Where the answer's head goes. Closed when the client has gone away.
+type Reply = oneshot::Sender<Result<Response, ApiError>>;
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Extension(request_id): Extension<RequestId>,
+    body: Body,
+) -> Response {
+    match admit(&app, &caller, request_id, body).await {
+        Err(error) => error.into_response(),
+        Ok(job) => {
+            let (reply, answer) = oneshot::channel();
+            // A task of its own, so that metering goes on when the client goes away.
+            app.tasks.spawn(async move {
+                if job.request.stream {
+                    stream::run(job, reply).await;
+                } else {
+                    whole::run(job, reply).await;
+                }
+            });
+            match answer.await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => error.into_response(),
+                Err(_) => ApiError::internal().into_response(),
+            }
+        }
+    }
+}
+
+async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) -> Result<Job, ApiError> {
+    let body = body::read(body, MAX_BODY_BYTES).await?;
+    let request = CompletionRequest::parse(body)?;
+    let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
+    let decide = |available| request.worst_case(model, available).map(|worst| (worst.cost, worst));
+    let (hold, worst) = caller.account.hold(decide).map_err(|available| too_little(available, &request, model))?;
+    let body = request.upstream_body(model, &worst)?;
+    let admitted = Admitted {
+        request_id,
+        key_id: caller.key_id,
+        model: model.id.clone(),
+        price: model.price,
+        upstream: upstream.name().to_owned(),
+        stream: request.stream,
+    };
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold);
+    Ok(Job { meter, upstream, upstream_model: model.upstream_model().to_owned(), request, worst, body })
+}
+
+fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Model) -> ApiError {
+    ApiError::insufficient_balance(format!(
+        "${available} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
+         Add credits or upgrade the plan.",
+        request.prompt_tokens_bound(model),
+        model.id,
+    ))
+}
+
+impl Job {
+    /// Records an ending that has no answer to go with it, and says `error` to the client.
+    async fn fail(self, ending: Ending, reply: Reply, error: ApiError) {
+        let error = match self.meter.finish(ending).await {
+            Ok(_) => error,
+            Err(_) => not_durable(),
+        };
+        // Nobody may be there any more to hear it.
+        let _ = reply.send(Err(error));
+    }
+
+    /// Tokens of the prompt by local count: for charges marked `estimated`.
+    fn prompt_estimate(&self) -> u64 {
+        usage::estimate_tokens(self.body.len() as u64)
+    }
+
+    /// The most output tokens that were paid for.
+    fn max_output(&self) -> u64 {
+        self.worst.output_tokens.saturating_mul(self.request.choices)
+    }
+}
+
+fn not_durable() -> ApiError {
+    ApiError::unavailable("The request could not be recorded, so its answer is withheld. Try again.")
+}
+
+/// What a client is told of an upstream that refused. Its own 401, 403, 429 and 5xx are ours to explain; where the
+/// request itself was at fault, the client gets the upstream's words.
+fn explain(upstream: &Upstream, error: CallError) -> Result<Response, ApiError> {
+    let name = upstream.name();
+    match error {
+        CallError::Timeout(after) => {
+            Err(ApiError::upstream_timeout(format!("The model's server did not answer within {after:?}. Try again.")))
+        }
+        CallError::Unreachable(detail) => {
+            tracing::warn!(upstream = name, detail, "upstream unreachable");
+            Err(ApiError::upstream_failed("The model's server could not be reached. Try again."))
+        }
+        CallError::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after_seconds, .. } => Err(
+            ApiError::upstream_busy("The model's server is busy. Try again later.", retry_after_seconds.unwrap_or(1)),
+        ),
+        CallError::Status { status, body, .. } => {
+            tracing::warn!(upstream = name, %status, "upstream refused");
+            let is_the_client_s = matches!(status.as_u16(), 400 | 404 | 413 | 415 | 422);
+            if is_the_client_s && answer::Answer::parse(&body).is_some_and(|answer| answer.is_error()) {
+                let json = [(http::header::CONTENT_TYPE, "application/json")];
+                return Ok((status, json, body).into_response());
+            }
+            if is_the_client_s {
+                return Err(ApiError::invalid_request(
+                    None,
+                    format!("The model's server refused the request ({status})."),
+                ));
+            }
+            Err(ApiError::upstream_failed(format!("The model's server failed ({status}). Try again.")))
+        }
+    }
+}

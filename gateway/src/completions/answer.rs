@@ -1,0 +1,213 @@
+//! What the gateway reads of an upstream's answer, and the few values it changes in it.
+
+use bytes::Bytes;
+use schemas::{TokenCounts, Usd};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::usage;
+use crate::json_edit::{self, Edits};
+
+/// The fields of a completion, or of a chunk of one, that matter here.
+#[derive(Deserialize)]
+pub(crate) struct Answer<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) usage: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) error: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) choices: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    pub(crate) created: Option<&'a RawValue>,
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an answer; `None` where it is no JSON object.
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    /// The upstream's own counts, where it sent plausible ones.
+    pub(crate) fn tokens(&self) -> Option<TokenCounts> {
+        usage::normalise(self.usage?)
+    }
+
+    /// Whether it says that something went wrong.
+    pub(crate) fn is_error(&self) -> bool {
+        self.error.is_some_and(|error| error.get() != "null")
+    }
+
+    /// Whether it carries no choice: the shape of a usage chunk.
+    pub(crate) fn has_no_choices(&self) -> bool {
+        self.choices.is_none_or(|choices| {
+            let inner = choices.get().trim_start_matches('[').trim_end_matches(']');
+            inner.trim().is_empty() || choices.get() == "null"
+        })
+    }
+
+    /// What it delivers.
+    pub(crate) fn delivered(&self) -> Delivered {
+        let choices = self.choices.and_then(|choices| serde_json::from_str::<Vec<Choice<'_>>>(choices.get()).ok());
+        let mut delivered = Delivered::default();
+        for choice in choices.into_iter().flatten() {
+            delivered.output_bytes += choice.bytes();
+            delivered.finished |= choice.finish_reason.is_some();
+        }
+        delivered
+    }
+
+    /// Gives the model the name under which the client asked for it, where the upstream answered with its own.
+    pub(crate) fn rename_model(&self, text: &[u8], edits: &mut Edits, from: &str, to: &str) {
+        let Some(model) = self.model.filter(|_| from != to) else { return };
+        let is_ours = serde_json::from_str::<std::borrow::Cow<'_, str>>(model.get()).is_ok_and(|name| name == from);
+        if let Some(to) = serde_json::to_string(to).ok().filter(|_| is_ours) {
+            edits.replace(text, model, to);
+        }
+    }
+
+    /// Adds `cost_usd` to the usage object, or a whole usage object where the upstream sent none.
+    pub(crate) fn add_cost(&self, text: &[u8], whole: &RawValue, edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
+        match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens().is_some()) {
+            Some(usage) => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
+            None => match self.usage {
+                Some(other) => edits.replace(text, other, usage_object(tokens, cost)),
+                None => edits.add_last(text, whole, "usage", &usage_object(tokens, cost)),
+            },
+        }
+    }
+
+    /// A usage chunk with this chunk's identity, for a client that asked for one where the upstream's shape was other.
+    pub(crate) fn usage_chunk(&self, model: &str, tokens: &TokenCounts, cost: Usd) -> Bytes {
+        let part = |value: Option<&RawValue>, default: &str| value.map_or(default.to_owned(), |v| v.get().to_owned());
+        let model = serde_json::to_string(model).unwrap_or_default();
+        Bytes::from(format!(
+            r#"{{"id":{},"object":"chat.completion.chunk","created":{},"model":{model},"choices":[],"usage":{}}}"#,
+            part(self.id, "\"chatcmpl\""),
+            part(self.created, "0"),
+            usage_object(tokens, cost),
+        ))
+    }
+}
+
+/// `usage` as this gateway writes it. The cost is a JSON number with the exact decimal's text, never a float.
+fn usage_object(tokens: &TokenCounts, cost: Usd) -> String {
+    format!(
+        r#"{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"cost_usd":{cost}}}"#,
+        tokens.prompt,
+        tokens.completion,
+        tokens.total(),
+    )
+}
+
+/// What an answer, or a chunk of one, delivers to the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Bytes of output: what an estimate counts.
+    pub(crate) output_bytes: u64,
+    /// Whether a choice says why it ended.
+    pub(crate) finished: bool,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    delta: Option<Message<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    tool_calls: Option<&'a RawValue>,
+}
+
+impl Choice<'_> {
+    fn bytes(&self) -> u64 {
+        [&self.delta, &self.message].into_iter().flatten().map(Message::bytes).sum()
+    }
+}
+
+impl Message<'_> {
+    fn bytes(&self) -> u64 {
+        [self.content, self.reasoning_content, self.refusal, self.tool_calls]
+            .into_iter()
+            .flatten()
+            .map(text_bytes)
+            .sum()
+    }
+}
+
+/// Bytes of a string's own text, of anything else as JSON.
+fn text_bytes(value: &RawValue) -> u64 {
+    match serde_json::from_str::<Option<std::borrow::Cow<'_, str>>>(value.get()) {
+        Ok(text) => text.map_or(0, |text| text.len() as u64),
+        Err(_) => value.get().len() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_keeps_its_bytes_but_for_model_and_cost() {
+        let check = |text: &'static str, expected: &str| {
+            let bytes = Bytes::from_static(text.as_bytes());
+            let answer = Answer::parse(&bytes).unwrap();
+            let whole: &RawValue = serde_json::from_slice(&bytes).unwrap();
+            let tokens = answer.tokens().unwrap_or(TokenCounts { prompt: 3, completion: 4, ..TokenCounts::default() });
+            let mut edits = Edits::default();
+            answer.rename_model(&bytes, &mut edits, "um", "m");
+            answer.add_cost(&bytes, whole, &mut edits, &tokens, "0.000005".parse().unwrap());
+            assert_eq!(std::str::from_utf8(&edits.apply(&bytes)).unwrap(), expected);
+        };
+        check(
+            r#"{ "model":"um", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 } }"#,
+            r#"{ "model":"m", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 ,"cost_usd":0.000005} }"#,
+        );
+        check(
+            r#"{"model":"um-0613","usage":null}"#,
+            r#"{"model":"um-0613","usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"cost_usd":0.000005}}"#,
+        );
+        check(
+            r#"{"model":null}"#,
+            r#"{"model":null,"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"cost_usd":0.000005}}"#,
+        );
+    }
+
+    #[test]
+    fn chunks_are_told_apart() {
+        let check = |text: &str, no_choices: bool, is_error: bool, output_bytes: u64| {
+            let answer = Answer::parse(text.as_bytes()).unwrap();
+            let got = (answer.has_no_choices(), answer.is_error(), answer.delivered().output_bytes);
+            assert_eq!(got, (no_choices, is_error, output_bytes), "{text}");
+        };
+        check(r#"{"choices":[],"usage":{}}"#, true, false, 0);
+        check(r#"{"choices":[ ]}"#, true, false, 0);
+        check(r#"{"choices":null}"#, true, false, 0);
+        check(r#"{"choices":[{"delta":{"content":"h\u00fc"}}]}"#, false, false, 3);
+        check(r#"{"choices":[{"delta":{"content":null}}]}"#, false, false, 0);
+        check(
+            r#"{"choices":[{"message":{"content":"abc","reasoning_content":"de"}},{"message":{"content":"f"}}]}"#,
+            false,
+            false,
+            6,
+        );
+        check(r#"{"choices":[{"delta":{"tool_calls":[{"x":1}]}}]}"#, false, false, 9);
+        check(r#"{"error":{"message":"x"}}"#, true, true, 0);
+        check(r#"{"error":null,"choices":[{}]}"#, false, false, 0);
+    }
+}

@@ -1,0 +1,206 @@
+//! What the gateway reads of a completion request, and the few values it changes before it sends it on.
+
+use bytes::Bytes;
+use schemas::Usd;
+use schemas::catalogue::Model;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::ApiError;
+use crate::json_edit::{self, Edits};
+
+/// The fields that matter here. Everything else passes through untouched; a field that stands twice is refused, because
+/// two readers could disagree on which one counts.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    n: Option<&'a RawValue>,
+}
+
+/// A completion request, read.
+#[derive(Clone, Debug)]
+pub(crate) struct CompletionRequest {
+    body: Bytes,
+    /// The model asked for.
+    pub(crate) model: String,
+    /// Whether the answer is to be streamed.
+    pub(crate) stream: bool,
+    /// Whether the client asked for the usage chunk of a stream.
+    pub(crate) include_usage: bool,
+    /// The answer's length asked for, in tokens.
+    max_output_tokens: Option<u64>,
+    /// Answers asked for.
+    pub(crate) choices: u64,
+}
+
+/// What a request may cost at most, and the output that pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WorstCase {
+    /// Output tokens of each choice.
+    pub(crate) output_tokens: u64,
+    /// Whether that is less than the client, or the model, would take.
+    pub(crate) clamped: bool,
+    /// Prompt and all choices at list price.
+    pub(crate) cost: Usd,
+}
+
+/// The largest `n` a request may ask for, as at `OpenAI`.
+const MAX_CHOICES: u64 = 128;
+
+impl CompletionRequest {
+    /// Reads a request's body.
+    pub(crate) fn parse(body: Bytes) -> Result<Self, ApiError> {
+        let fields: Fields<'_> = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::invalid_request(None, format!("The body is not a JSON object: {error}.")))?;
+        let required = |name: &'static str| {
+            ApiError::invalid_request(
+                Some(name),
+                format!("`{name}` is missing. A completion needs model and messages."),
+            )
+        };
+        let model = value::<String>(fields.model, "model", "a string")?.ok_or_else(|| required("model"))?;
+        let messages =
+            value::<Vec<&RawValue>>(fields.messages, "messages", "an array")?.ok_or_else(|| required("messages"))?;
+        if messages.is_empty() {
+            return Err(ApiError::invalid_request(Some("messages"), "`messages` is empty. Send at least one message."));
+        }
+        let stream = value::<bool>(fields.stream, "stream", "true or false")?.unwrap_or(false);
+        let options = value::<StreamOptions<'_>>(fields.stream_options, "stream_options", "an object")?;
+        let include_usage = match options {
+            Some(options) => {
+                value::<bool>(options.include_usage, "stream_options", "an object with include_usage true or false")?
+            }
+            None => None,
+        };
+        let tokens = |field, name: &'static str| -> Result<Option<u64>, ApiError> {
+            let tokens = value::<u64>(field, name, "a whole number above zero")?;
+            if tokens == Some(0) {
+                return Err(ApiError::invalid_request(Some(name), format!("`{name}` is 0; it must be at least 1.")));
+            }
+            Ok(tokens)
+        };
+        let max_tokens = tokens(fields.max_tokens, "max_tokens")?;
+        let max_completion_tokens = tokens(fields.max_completion_tokens, "max_completion_tokens")?;
+        let max_output_tokens = match (max_tokens, max_completion_tokens) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        let choices = tokens(fields.n, "n")?.unwrap_or(1);
+        if choices > MAX_CHOICES {
+            return Err(ApiError::invalid_request(
+                Some("n"),
+                format!("`n` is {choices}; it can be {MAX_CHOICES} at most."),
+            ));
+        }
+        Ok(Self { model, stream, include_usage: include_usage.unwrap_or(false), max_output_tokens, choices, body })
+    }
+
+    /// An upper bound of the prompt's tokens: a byte-level token is at least one byte, and a prompt can't be larger than
+    /// the model's context.
+    pub(crate) fn prompt_tokens_bound(&self, model: &Model) -> u64 {
+        (self.body.len() as u64).min(model.context_tokens)
+    }
+
+    /// What the request may cost at most where `available` is all there is; `None` where that does not even pay for the
+    /// prompt and one output token.
+    pub(crate) fn worst_case(&self, model: &Model, available: Usd) -> Option<WorstCase> {
+        let prompt = self.prompt_tokens_bound(model);
+        let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
+        let all = wanted.checked_mul(self.choices)?;
+        let affordable = accounting::rating::affordable_output(available, prompt, all, &model.price)?;
+        let output_tokens = affordable / self.choices;
+        if output_tokens == 0 {
+            return None;
+        }
+        let tokens = schemas::TokenCounts {
+            prompt,
+            completion: output_tokens.checked_mul(self.choices)?,
+            ..schemas::TokenCounts::default()
+        };
+        let cost = accounting::rating::cost(&tokens, &model.price)?;
+        Some(WorstCase { output_tokens, clamped: output_tokens < self.max_output_tokens.unwrap_or(wanted), cost })
+    }
+
+    /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
+    /// worst case says so. Every other byte is the client's.
+    pub(crate) fn upstream_body(&self, model: &Model, worst: &WorstCase) -> Result<Bytes, ApiError> {
+        let fields: Fields<'_> = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
+        let whole: &RawValue = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
+        let text = &self.body;
+        let mut edits = Edits::default();
+        let mut added = Vec::new();
+        if let Some(value) = fields.model.filter(|_| model.upstream_model() != self.model) {
+            edits.replace(text, value, json_string(model.upstream_model())?);
+        }
+        if self.stream && !self.include_usage {
+            match fields.stream_options.filter(|value| value.get() != "null") {
+                Some(options) => {
+                    let parts: StreamOptions<'_> =
+                        serde_json::from_str(options.get()).map_err(|_| ApiError::internal())?;
+                    match parts.include_usage {
+                        Some(value) => edits.replace(text, value, "true"),
+                        None => edits.add_last(text, options, "include_usage", "true"),
+                    }
+                }
+                None => match fields.stream_options {
+                    Some(null) => edits.replace(text, null, r#"{"include_usage":true}"#),
+                    None => added.push(("stream_options", r#"{"include_usage":true}"#.to_owned())),
+                },
+            }
+        }
+        if worst.clamped {
+            let clamp = worst.output_tokens.to_string();
+            let present = [fields.max_tokens, fields.max_completion_tokens].into_iter().flatten();
+            let mut replaced = false;
+            for value in present {
+                edits.replace(text, value, clamp.clone());
+                replaced = true;
+            }
+            if !replaced {
+                added.push(("max_tokens", clamp));
+            }
+        }
+        for (name, value) in added {
+            edits.add_first(text, whole, name, &value);
+        }
+        Ok(edits.apply(text))
+    }
+}
+
+#[derive(Deserialize)]
+struct StreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    include_usage: Option<&'a RawValue>,
+}
+
+/// A field's value; `None` where it is absent or `null`.
+fn value<'a, T: Deserialize<'a>>(
+    field: Option<&'a RawValue>,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>, ApiError> {
+    let Some(field) = field.filter(|value| value.get() != "null") else { return Ok(None) };
+    serde_json::from_str(field.get()).map(Some).map_err(|_| {
+        let shown: String = field.get().chars().take(60).collect();
+        ApiError::invalid_request(Some(name), format!("`{name}` is {shown}; it must be {expected}."))
+    })
+}
+
+fn json_string(text: &str) -> Result<String, ApiError> {
+    serde_json::to_string(text).map_err(|_| ApiError::internal())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What is refused, what is changed, and that nothing else is.
+
+use schemas::usage::Price;
+
+use super::*;
+
+fn model() -> Model {
+    let price = |text: &str| text.parse().unwrap();
+    Model {
+        id: "m".into(),
+        upstream: "u".into(),
+        upstream_model: Some("um".into()),
+        context_tokens: 1_000,
+        max_output_tokens: 100,
+        price: Price { input: price("1"), cached_input: price("0.1"), output: price("2") },
+    }
+}
+
+fn parse(body: &str) -> Result<CompletionRequest, ApiError> {
+    CompletionRequest::parse(Bytes::from(body.to_owned()))
+}
+
+#[test]
+fn bad_requests_name_the_field() {
+    let check = |body: &str, param: Option<&str>, message: &str| {
+        let error = parse(body).unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code, error.param), (400, "invalid_request", param), "{body}");
+        assert!(error.message.starts_with(message), "{}", error.message);
+    };
+    check("", None, "The body is not a JSON object");
+    check("[]", None, "The body is not a JSON object");
+    check("\"x\"", None, "The body is not a JSON object");
+    check("{}", Some("model"), "`model` is missing");
+    check(r#"{"model":null,"messages":[{}]}"#, Some("model"), "`model` is missing");
+    check(r#"{"model":5,"messages":[{}]}"#, Some("model"), "`model` is 5; it must be a string.");
+    check(r#"{"model":"m"}"#, Some("messages"), "`messages` is missing");
+    check(r#"{"model":"m","messages":"hi"}"#, Some("messages"), "`messages` is \"hi\"; it must be an array.");
+    check(r#"{"model":"m","messages":[]}"#, Some("messages"), "`messages` is empty");
+    check(r#"{"model":"m","model":"x","messages":[{}]}"#, None, "The body is not a JSON object: duplicate field");
+    check(r#"{"model":"m","messages":[{}],"stream":1}"#, Some("stream"), "`stream` is 1");
+    check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, Some("max_tokens"), "`max_tokens` is 0");
+    check(r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, Some("max_tokens"), "`max_tokens` is -1");
+    check(r#"{"model":"m","messages":[{}],"max_tokens":1.5}"#, Some("max_tokens"), "`max_tokens` is 1.5");
+    check(r#"{"model":"m","messages":[{}],"max_completion_tokens":"9"}"#, Some("max_completion_tokens"), "`max_c");
+    check(r#"{"model":"m","messages":[{}],"n":129}"#, Some("n"), "`n` is 129");
+    check(r#"{"model":"m","messages":[{}],"stream":true,"stream_options":7}"#, Some("stream_options"), "`stream_o");
+}
+
+#[test]
+fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
+    let check = |body: &str, available: &str, expected: &str| {
+        let request = parse(body).unwrap();
+        let worst = request.worst_case(&model(), available.parse().unwrap()).unwrap();
+        assert_eq!(request.upstream_body(&model(), &worst).unwrap(), expected.as_bytes());
+    };
+    check(
+        r#"{"tools":[{"x":1.0}], "model" : "m","messages":[{"content":"ü\u00fc"}],"temperature":1e0}"#,
+        "5",
+        r#"{"tools":[{"x":1.0}], "model" : "um","messages":[{"content":"ü\u00fc"}],"temperature":1e0}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"stream":true}"#,
+        "5",
+        r#"{"stream_options":{"include_usage":true},"model":"um","messages":[{}],"stream":true}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"stream":true,"stream_options":null}"#,
+        "5",
+        r#"{"model":"um","messages":[{}],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"stream":true,"stream_options":{"x":1}}"#,
+        "5",
+        r#"{"model":"um","messages":[{}],"stream":true,"stream_options":{"x":1,"include_usage":true}}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"stream":true,"stream_options":{"include_usage":false}}"#,
+        "5",
+        r#"{"model":"um","messages":[{}],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"stream":true,"stream_options":{"include_usage":true}}"#,
+        "5",
+        r#"{"model":"um","messages":[{}],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    // 29 bytes of prompt at most, $0.000029; what is left pays for 8 tokens of output.
+    check(r#"{"model":"m","messages":[{}]}"#, "0.000046", r#"{"max_tokens":8,"model":"um","messages":[{}]}"#);
+    check(
+        r#"{"model":"m","messages":[{}],"max_tokens":9}"#,
+        "0.00006",
+        r#"{"model":"um","messages":[{}],"max_tokens":8}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"max_tokens":8}"#,
+        "0.00006",
+        r#"{"model":"um","messages":[{}],"max_tokens":8}"#,
+    );
+    check(
+        r#"{"model":"m","messages":[{}],"max_completion_tokens":5000}"#,
+        "5",
+        r#"{"model":"um","messages":[{}],"max_completion_tokens":100}"#,
+    );
+}
+
+#[test]
+fn the_worst_case_is_prompt_bound_plus_all_choices() {
+    let check = |body: &str, available: &str, expected: Option<(u64, bool, &str)>| {
+        let worst = parse(body).unwrap().worst_case(&model(), available.parse().unwrap());
+        let expected = expected.map(|(output_tokens, clamped, cost)| WorstCase {
+            output_tokens,
+            clamped,
+            cost: cost.parse().unwrap(),
+        });
+        assert_eq!(worst, expected, "{body} with {available}");
+    };
+    let bare = r#"{"model":"m","messages":[{}]}"#;
+    check(bare, "5", Some((100, false, "0.000229")));
+    check(bare, "0.000229", Some((100, false, "0.000229")));
+    check(bare, "0.000228999999", Some((99, true, "0.000227")));
+    check(bare, "0.000031", Some((1, true, "0.000031")));
+    check(bare, "0.000030999999", None);
+    check(bare, "0", None);
+    check(bare, "-1", None);
+    let three = r#"{"model":"m","messages":[{}],"n":3}"#;
+    check(three, "5", Some((100, false, "0.000635")));
+    check(three, "0.000041", Some((1, true, "0.000041")));
+    check(three, "0.00004", None);
+    let long = format!(r#"{{"model":"m","messages":["{}"],"max_tokens":1}}"#, "x".repeat(5_000));
+    check(&long, "5", Some((1, false, "0.001002")));
+}

@@ -1,0 +1,165 @@
+//! Errors as clients see them: always `{"error":{"message","type","param","code"}}`, so that every SDK can show them.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    /// HTTP status.
+    pub(crate) status: StatusCode,
+    /// `error.type`: the family.
+    pub(crate) r#type: &'static str,
+    /// `error.code`: precise and stable.
+    pub(crate) code: &'static str,
+    /// `error.param`: the request's field, where one is at fault.
+    pub(crate) param: Option<&'static str>,
+    /// `error.message`: the thing, the value and the remedy.
+    pub(crate) message: String,
+    /// Seconds to wait before trying again, where waiting helps.
+    pub(crate) retry_after_seconds: Option<u64>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, r#type: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, r#type, code, param: None, message: message.into(), retry_after_seconds: None }
+    }
+
+    /// 400: the request makes no sense.
+    pub(crate) fn invalid_request(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self { param, ..Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", "invalid_request", message) }
+    }
+
+    /// 401: no key, a mistyped key or an unknown one.
+    pub(crate) fn invalid_api_key(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
+    }
+
+    /// 402: the balance does not pay for even one output token.
+    pub(crate) fn insufficient_balance(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_balance_error", "insufficient_balance", message)
+    }
+
+    /// 404: no such model.
+    pub(crate) fn model_not_found(model: &str) -> Self {
+        let message = format!("The model `{model}` does not exist. GET /v1/models lists those that do.");
+        Self {
+            param: Some("model"),
+            ..Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message)
+        }
+    }
+
+    /// 404: no such route.
+    pub(crate) fn route_not_found(method: &http::Method, path: &str) -> Self {
+        let message = format!("There is no {method} {path}. The base URL ends in /v1; see the API reference.");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "not_found", message)
+    }
+
+    /// 405: the route exists with another method.
+    pub(crate) fn method_not_allowed(method: &http::Method, path: &str) -> Self {
+        let message = format!("{path} does not take {method}.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
+    }
+
+    /// 413: the body is larger than the gateway takes.
+    pub(crate) fn too_large(limit_bytes: usize) -> Self {
+        let message = format!("The request body is larger than {limit_bytes} bytes. Send less.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "request_too_large", message)
+    }
+
+    /// 408: the body did not arrive in time.
+    pub(crate) fn body_timeout() -> Self {
+        let message = "The request body did not arrive in time. Send it again.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "request_timeout", message)
+    }
+
+    /// 502: the upstream failed or answered nonsense.
+    pub(crate) fn upstream_failed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "upstream_error", "upstream_error", message)
+    }
+
+    /// 504: the upstream did not answer in time.
+    pub(crate) fn upstream_timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", "upstream_timeout", message)
+    }
+
+    /// 503: something that this answer needs is not available; trying again later helps.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "api_error", "service_unavailable", message)
+        }
+    }
+
+    /// 503: the upstream has more work than it takes.
+    pub(crate) fn upstream_busy(message: impl Into<String>, retry_after_seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "upstream_error", "upstream_error", message)
+        }
+    }
+
+    /// 500: a fault of ours.
+    pub(crate) fn internal() -> Self {
+        let message = "The server failed. Try again, and tell support the x-request-id if it persists.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", "internal_error", message)
+    }
+
+    /// The error object as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            message: &'a str,
+            r#type: &'a str,
+            param: Option<&'a str>,
+            code: &'a str,
+        }
+        let inner = Inner { message: &self.message, r#type: self.r#type, param: self.param, code: self.code };
+        serde_json::to_string(&Body { error: inner }).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let json = HeaderValue::from_static("application/json");
+        let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_object_has_the_four_fields_that_sdks_read() {
+        let check = |error: ApiError, status: u16, json: &str| {
+            assert_eq!((error.status.as_u16(), error.to_json().as_str()), (status, json));
+        };
+        check(
+            ApiError::model_not_found("gpt\"x"),
+            404,
+            r#"{"error":{"message":"The model `gpt\"x` does not exist. GET /v1/models lists those that do.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#,
+        );
+        check(
+            ApiError::insufficient_balance("m"),
+            402,
+            r#"{"error":{"message":"m","type":"insufficient_balance_error","param":null,"code":"insufficient_balance"}}"#,
+        );
+    }
+
+    #[test]
+    fn waiting_is_suggested_only_where_it_helps() {
+        let retry = |error: ApiError| error.into_response().headers().get("retry-after").cloned();
+        assert_eq!(retry(ApiError::unavailable("x")).unwrap(), "1");
+        assert_eq!(retry(ApiError::insufficient_balance("x")), None);
+    }
+}

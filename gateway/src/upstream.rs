@@ -1,0 +1,205 @@
+//! OpenAI-compatible servers that answer, and how one is called.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use schemas::config::{Secret, Upstream as UpstreamConfig};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+/// The most bytes of an error answer that are read.
+const MAX_ERROR_BYTES: usize = 1 << 20;
+
+/// Upstreams by name.
+pub type Upstreams = BTreeMap<String, Arc<Upstream>>;
+
+/// One upstream, with its pool of connections.
+pub struct Upstream {
+    name: String,
+    completions: Uri,
+    authorization: Option<HeaderValue>,
+    first_token_timeout: Duration,
+    idle_timeout: Duration,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// An upstream's configuration makes no sense.
+#[derive(Debug, Error)]
+pub enum UpstreamError {
+    /// The address is not an absolute http or https URL.
+    #[error(
+        "upstream `{name}`: base_url `{base_url}` is not an http:// or https:// URL, such as https://api.example.com/v1"
+    )]
+    BadUrl {
+        /// Which upstream.
+        name: String,
+        /// As configured.
+        base_url: String,
+    },
+    /// The key can't be sent in a header.
+    #[error("upstream `{name}`: its key has characters that no HTTP header can carry")]
+    BadKey {
+        /// Which upstream.
+        name: String,
+    },
+}
+
+/// How a call to an upstream failed before its answer began.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    /// No connection, or it broke.
+    #[error("could not be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It answered with another status than 2xx.
+    #[error("answered {status}")]
+    Status {
+        /// Its status.
+        status: StatusCode,
+        /// Its `Retry-After`, in seconds.
+        retry_after_seconds: Option<u64>,
+        /// Its body, as far as it was read.
+        body: Bytes,
+    },
+}
+
+/// How an answer broke off.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    /// The connection broke.
+    #[error("broke off: {0}")]
+    Broken(String),
+    /// Nothing came for too long.
+    #[error("sent nothing for {0:?}")]
+    Idle(Duration),
+}
+
+impl Upstream {
+    /// Prepares calls to an upstream. `key` is what `api_key_env` names.
+    pub fn new(config: &UpstreamConfig, key: Option<&Secret>) -> Result<Self, UpstreamError> {
+        let bad_url = || UpstreamError::BadUrl { name: config.name.clone(), base_url: config.base_url.clone() };
+        let completions: Uri =
+            format!("{}/chat/completions", config.base_url.trim_end_matches('/')).parse().map_err(|_| bad_url())?;
+        if !matches!(completions.scheme_str(), Some("http" | "https")) || completions.authority().is_none() {
+            return Err(bad_url());
+        }
+        let authorization = match key {
+            Some(key) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+                    .map_err(|_| UpstreamError::BadKey { name: config.name.clone() })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        let mut http = HttpConnector::new();
+        http.set_connect_timeout(Some(Duration::from_millis(config.connect_timeout_ms)));
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self {
+            name: config.name.clone(),
+            completions,
+            authorization,
+            first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
+            idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            client,
+        })
+    }
+
+    /// Its name in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a completion request and waits for the head of the answer. Nothing of the client's own headers is sent:
+    /// neither its key nor its cookies are an upstream's business.
+    pub(crate) async fn complete(&self, body: Bytes) -> Result<UpstreamAnswer, CallError> {
+        let mut request = Request::post(self.completions.clone()).header(header::CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(body)).map_err(|error| CallError::Unreachable(error.to_string()))?;
+        let first_token_by = Instant::now() + self.first_token_timeout;
+        let response = match timeout_at(first_token_by, self.client.request(request)).await {
+            Err(_) => return Err(CallError::Timeout(self.first_token_timeout)),
+            Ok(Err(error)) => return Err(CallError::Unreachable(chain(&error))),
+            Ok(Ok(response)) => response,
+        };
+        if !response.status().is_success() {
+            return Err(refusal(response, first_token_by).await);
+        }
+        Ok(UpstreamAnswer { response, first_token_by: Some(first_token_by), idle_timeout: self.idle_timeout })
+    }
+}
+
+async fn refusal(response: Response<Incoming>, by: Instant) -> CallError {
+    let status = response.status();
+    let retry_after_seconds =
+        response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let read = Limited::new(response.into_body(), MAX_ERROR_BYTES).collect();
+    let body = match timeout_at(by, read).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
+    CallError::Status { status, retry_after_seconds, body }
+}
+
+/// The answer of an upstream, as it comes. Dropping it closes the connection: the upstream stops working.
+pub(crate) struct UpstreamAnswer {
+    response: Response<Incoming>,
+    /// When the first byte must be here; `None` once it is.
+    first_token_by: Option<Instant>,
+    idle_timeout: Duration,
+}
+
+impl UpstreamAnswer {
+    pub(crate) fn content_type(&self) -> Option<HeaderValue> {
+        self.response.headers().get(header::CONTENT_TYPE).cloned()
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            let by = self.first_token_by.unwrap_or_else(|| Instant::now() + self.idle_timeout);
+            match timeout_at(by, self.response.body_mut().frame()).await {
+                Err(_) => return Err(ReadError::Idle(self.idle_timeout)),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(ReadError::Broken(chain(&error))),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        self.first_token_by = None;
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An error with its causes: hyper's own text alone rarely says what happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
