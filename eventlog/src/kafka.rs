@@ -1,1 +1,103 @@
-//! The log in Apache Kafka.
+//! The log in one topic of Apache Kafka.
+//!
+//! Records are sent to the partition that [`partition::of`] gives, by an idempotent producer that waits for all in-sync
+//! replicas. Kafka decides which member of a group runs which partition, and nothing more: every partition starts at
+//! the sink's position of record (I4). The offset that the group commits, about once a second, is for those who watch
+//! the lag.
+
+mod client;
+mod group;
+mod reader;
+mod source;
+mod topic;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use schemas::{Offset, PartitionId, Position};
+use tokio_util::sync::CancellationToken;
+
+use self::client::LoggingContext;
+use self::reader::Readers;
+use self::topic::Topic;
+use crate::{AppendError, Batch, Bounds, EventLog, LogError, MAX_PAYLOAD_BYTES, Record, Sink, partition};
+
+/// How long an append waits for room in the producer's queue before it gives up.
+const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
+/// How to reach the log.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `host:port` of some brokers, separated by commas.
+    pub brokers: String,
+    /// The topic; created if it is not there.
+    pub topic: String,
+    /// How many partitions the topic is created with. One that is there keeps what it has.
+    pub partitions: u32,
+    /// How many replicas each partition is created with.
+    pub replication: u16,
+    /// What this process is called in the brokers' logs and metrics.
+    pub client_id: String,
+}
+
+/// The log in a Kafka topic.
+pub struct KafkaLog {
+    config: Arc<KafkaConfig>,
+    topic: Topic,
+    producer: FutureProducer<LoggingContext>,
+    readers: Readers,
+}
+
+impl KafkaLog {
+    /// Connects, creates the topic if it is not there, and learns how many partitions it has. A topic that doesn't keep
+    /// records for ever, or is too small for an event, is refused.
+    pub async fn connect(config: KafkaConfig) -> Result<Self, LogError> {
+        let config = Arc::new(config);
+        let topic = topic::open(&config).await?;
+        let producer = client::producer(&config).map_err(|error| LogError(format!("no producer: {error}")))?;
+        let readers = Readers::new(Arc::clone(&config), topic.clone());
+        Ok(Self { config, topic, producer, readers })
+    }
+}
+
+#[async_trait]
+impl EventLog for KafkaLog {
+    fn partitions(&self) -> u32 {
+        self.topic.partitions()
+    }
+
+    async fn append(&self, record: Record) -> Result<Position, AppendError> {
+        let size_bytes = record.payload.len();
+        if size_bytes > MAX_PAYLOAD_BYTES {
+            return Err(AppendError::TooLarge { size_bytes, max_bytes: MAX_PAYLOAD_BYTES });
+        }
+        let partition = partition::of(record.key, self.partitions());
+        let key = record.key.to_string();
+        let message = FutureRecord::to(&self.config.topic)
+            .partition(client::partition_number(partition))
+            .key(&key)
+            .payload(&record.payload[..]);
+        match self.producer.send(message, QUEUE_WAIT).await {
+            Ok(delivery) => Ok(Position { partition, offset: Offset(delivery.offset.cast_unsigned()) }),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                Err(AppendError::TooLarge { size_bytes, max_bytes: size_bytes.saturating_sub(1) })
+            }
+            Err((error, _)) => Err(AppendError::Unavailable(error.to_string())),
+        }
+    }
+
+    async fn end(&self, partition: PartitionId) -> Result<Offset, LogError> {
+        Ok(self.topic.range(partition).await?.end)
+    }
+
+    async fn read(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Result<Batch, LogError> {
+        Ok(self.readers.read(partition, from, bounds).await?)
+    }
+
+    async fn run(&self, group: &str, sink: Arc<dyn Sink>, stop: CancellationToken) -> Result<(), LogError> {
+        group::run(&self.config, &self.topic, group, sink, stop).await
+    }
+}

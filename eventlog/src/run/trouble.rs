@@ -30,7 +30,7 @@ impl Trouble {
     }
 
     /// The step failed: waits, longer each time.
-    pub(super) async fn wait(&mut self, step: Step, error: &str, stop: &CancellationToken) {
+    pub(super) async fn wait(&mut self, step: Step, error: &str, end: &CancellationToken) {
         if self.failing != Some(step) {
             warn!(partition = %self.partition, ?step, error, "the partition's loop waits and tries again");
             self.failing = Some(step);
@@ -38,7 +38,7 @@ impl Trouble {
         let wait = self.next_wait;
         self.next_wait = (wait * 2).min(LONGEST_WAIT);
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = end.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
