@@ -29,6 +29,8 @@ pub struct Config {
     pub clickhouse: Option<ClickHouse>,
     /// The private port between gateways and the ledger, in distributed mode.
     pub ledger: LedgerPort,
+    /// The projector's port for health checks, in distributed mode.
+    pub projector: ProjectorPort,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -45,6 +47,7 @@ impl Default for Config {
             postgres: None,
             clickhouse: None,
             ledger: LedgerPort::default(),
+            projector: ProjectorPort::default(),
             key_pepper: None,
         }
     }
@@ -188,6 +191,20 @@ pub struct LedgerPort {
 impl Default for LedgerPort {
     fn default() -> Self {
         Self { listen: "127.0.0.1:8090".into(), url: None, secret: None }
+    }
+}
+
+/// The projector's port for health checks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectorPort {
+    /// Where it listens.
+    pub listen: String,
+}
+
+impl Default for ProjectorPort {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8091".into() }
     }
 }
 
