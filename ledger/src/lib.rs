@@ -1,1 +1,17 @@
+//! The ledger: folds the event log into balances, and answers for them.
+//!
+//! A batch of the log goes through [`LedgerSink`]: load the accounts it touches, fold it with the pure core, write all of
+//! it in one transaction that also moves the position of record, and only then tell whoever listens ([`Feed`]).
+//! [`Ledger`] answers questions and turns commands into events; [`http`] is the same on a private port.
 
+#![forbid(unsafe_code)]
+
+mod feed;
+mod outside;
+mod sink;
+pub mod store;
+
+pub use feed::{Applied, Feed};
+pub use outside::{Outside, System};
+pub use sink::LedgerSink;
+pub use store::{PostgresStore, SqliteStore, Store, StoreError};

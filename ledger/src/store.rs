@@ -1,0 +1,146 @@
+//! What the ledger asks of its database. Two adapters: [`sqlite`] for one process, [`postgres`] for any number.
+//!
+//! Everything here but the contacts is a projection: drop it, fold the log again, and it is the same to the last digit.
+
+pub mod commit;
+pub mod postgres;
+mod read;
+pub mod sqlite;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use accounting::{AccountState, ChainHash};
+use async_trait::async_trait;
+use schemas::api::{KeyView, StatementEntry};
+use schemas::event::KeyHash;
+use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
+use thiserror::Error;
+
+pub use commit::Commit;
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Somebody else moved the position of record, or posted one of the events: nothing was written. Read again.
+    #[error("the position of record has moved")]
+    Moved,
+    /// The database can't be reached, refused, or holds what this build can't read.
+    #[error("the ledger's store could not {doing}: {detail}")]
+    Unavailable {
+        /// What was tried.
+        doing: &'static str,
+        /// What the database said.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn unavailable(doing: &'static str, cause: impl std::fmt::Display) -> Self {
+        Self::Unavailable { doing, detail: cause.to_string() }
+    }
+}
+
+/// The position of record of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The first offset that the store does not hold yet.
+    pub next: Offset,
+    /// The partition's chain up to there.
+    pub chain: ChainHash,
+}
+
+impl Head {
+    /// Before a partition's first record.
+    pub const START: Self = Self { next: Offset(0), chain: ChainHash::GENESIS };
+}
+
+/// An account and the partition that its records are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAccount {
+    /// Where its records are.
+    pub partition: PartitionId,
+    /// What they made of it.
+    pub state: AccountState,
+}
+
+/// What a fold needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Those of the accounts that exist.
+    pub accounts: BTreeMap<AccountId, StoredAccount>,
+    /// Those of the event ids that are posted.
+    pub posted: BTreeSet<EventId>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is posted.
+    Posted {
+        /// To which account.
+        account: AccountId,
+        /// What the balance changed by.
+        amount: Usd,
+        /// The balance with it.
+        balance: Usd,
+    },
+    /// Its record can't post.
+    Quarantined {
+        /// The stable name of why.
+        reason: String,
+        /// Why, in words.
+        detail: String,
+    },
+}
+
+/// The ledger's database.
+///
+/// Reads of the fold need no common snapshot with [`Store::commit`]: whoever else moves a partition's accounts moves its
+/// position too, and the commit's compare-and-swap fails.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
+    async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
+
+    /// Accounts and posted event ids, in one snapshot.
+    async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError>;
+
+    /// Writes what a batch led to and moves the position of record, in one transaction, or does nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] where the position is not at `commit.from` any more, or where one of the events was posted
+    /// by another partition meanwhile.
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// The live key with this hash. Were there several, the one of the lowest account and key id.
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyView>, StoreError>;
+
+    /// An account's postings that concern money, after `after`, in log order, at most `limit`.
+    async fn entries(
+        &self,
+        account: AccountId,
+        after: Option<Offset>,
+        limit: u32,
+    ) -> Result<Vec<StatementEntry>, StoreError>;
+
+    /// An account's balance with everything up to and including `at`; zero before its first posting.
+    async fn balance_at(&self, account: AccountId, at: Offset) -> Result<Usd, StoreError>;
+
+    /// What became of an event that was appended at `position`; `None` while it is not applied.
+    async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError>;
+
+    /// Whose e-mail this is. E-mails are compared as they are: the caller folds case.
+    async fn contact(&self, email: &str) -> Result<Option<AccountId>, StoreError>;
+
+    /// Gives an e-mail to `account` unless it has an account already, and returns the account that has it now: of
+    /// concurrent calls exactly one wins. Durable on return.
+    async fn claim_contact(&self, email: &str, account: AccountId, at: Timestamp) -> Result<AccountId, StoreError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is running and closes every connection.
+    async fn close(&self);
+}

@@ -1,0 +1,173 @@
+//! What one batch writes, as data: the difference between the states before and after it, and a row for each record.
+
+use std::collections::BTreeMap;
+
+use accounting::{AccountState, ChainHash, Entry, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
+use bytes::Bytes;
+use eventlog::Batch;
+use schemas::api::EntryDetail;
+use schemas::{AccountId, Event, EventId, KeyId, LotId, Offset, PartitionId, Timestamp, Usd};
+
+use super::StoredAccount;
+
+/// The longest explanation kept with a quarantined record, in characters; a decoder may quote the record at length.
+const MAX_DETAIL_CHARACTERS: usize = 1_000;
+
+/// Everything that one transaction writes.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Where the position of record has to be.
+    pub from: Offset,
+    /// Where it moves to.
+    pub next: Offset,
+    /// The partition's chain up to there.
+    pub chain: ChainHash,
+    /// Accounts that changed, once each, with their balance.
+    pub accounts: Vec<(AccountState, Usd)>,
+    /// Lots that are new or were drawn from.
+    pub lots: Vec<(AccountId, Lot)>,
+    /// Lots that are empty now.
+    pub emptied_lots: Vec<(AccountId, LotId)>,
+    /// Keys that are new or changed.
+    pub keys: Vec<(AccountId, KeyId, Key)>,
+    /// Keys that are live no more.
+    pub dropped_keys: Vec<(AccountId, KeyId)>,
+    /// Events that posted.
+    pub postings: Vec<PostingRow>,
+    /// The money they moved.
+    pub transfers: Vec<TransferRow>,
+    /// Records that can't post.
+    pub quarantined: Vec<QuarantineRow>,
+}
+
+/// An event that posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostingRow {
+    /// The event.
+    pub event_id: EventId,
+    /// Whose.
+    pub account_id: AccountId,
+    /// The record's place.
+    pub offset: Offset,
+    /// The event's type.
+    pub event_type: &'static str,
+    /// When it happened.
+    pub time: Timestamp,
+    /// What the balance changed by.
+    pub amount: Usd,
+    /// The balance with it.
+    pub balance: Usd,
+    /// The statement's entry, where it concerns money.
+    pub detail: Option<EntryDetail>,
+}
+
+/// Money that an event moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferRow {
+    /// The event.
+    pub event_id: EventId,
+    /// Which of its transfers, from zero.
+    pub index: u32,
+    /// The transfer.
+    pub transfer: Transfer,
+}
+
+/// A record that can't post.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineRow {
+    /// The record's place.
+    pub offset: Offset,
+    /// The event's id and account, where the record could be decoded.
+    pub event: Option<(EventId, AccountId)>,
+    /// The stable name of why.
+    pub reason: &'static str,
+    /// Why, in words that every store can keep.
+    pub detail: String,
+    /// The record, as the log holds it.
+    pub record: Bytes,
+}
+
+impl Commit {
+    /// What a batch led to; `before` are the states that it was folded onto. `None` where a balance is beyond exact
+    /// money, which the fold quarantines before it gets here.
+    pub fn new(batch: &Batch, before: &BTreeMap<AccountId, StoredAccount>, folded: FoldedBatch) -> Option<Self> {
+        let mut commit = Self {
+            partition: batch.partition,
+            from: batch.from,
+            next: batch.next,
+            chain: folded.chain,
+            accounts: Vec::with_capacity(folded.accounts.len()),
+            lots: Vec::new(),
+            emptied_lots: Vec::new(),
+            keys: Vec::new(),
+            dropped_keys: Vec::new(),
+            postings: Vec::new(),
+            transfers: Vec::new(),
+            quarantined: Vec::new(),
+        };
+        for (id, after) in folded.accounts {
+            commit.account(id, before.get(&id).map(|stored| &stored.state), after)?;
+        }
+        for (entry, record) in folded.entries.into_iter().zip(&batch.records) {
+            commit.entry(entry, &record.payload);
+        }
+        Some(commit)
+    }
+
+    /// Only what changed of an account's lots and keys is written: a batch of usage touches no key.
+    fn account(&mut self, id: AccountId, before: Option<&AccountState>, after: AccountState) -> Option<()> {
+        let old_lots = before.map_or(&[][..], |state| &state.lots);
+        let old_lots: BTreeMap<LotId, &Lot> = old_lots.iter().map(|lot| (lot.id, lot)).collect();
+        let new_lots: BTreeMap<LotId, &Lot> = after.lots.iter().map(|lot| (lot.id, lot)).collect();
+        let changed = new_lots.iter().filter(|(lot_id, lot)| old_lots.get(lot_id) != Some(lot));
+        self.lots.extend(changed.map(|(_, lot)| (id, (*lot).clone())));
+        self.emptied_lots.extend(old_lots.keys().filter(|lot_id| !new_lots.contains_key(lot_id)).map(|lot| (id, *lot)));
+
+        let no_keys = BTreeMap::new();
+        let old_keys = before.map_or(&no_keys, |state| &state.keys);
+        let changed = after.keys.iter().filter(|(key_id, key)| old_keys.get(key_id) != Some(key));
+        self.keys.extend(changed.map(|(key_id, key)| (id, *key_id, key.clone())));
+        self.dropped_keys
+            .extend(old_keys.keys().filter(|key_id| !after.keys.contains_key(key_id)).map(|key| (id, *key)));
+
+        let balance = after.balance()?;
+        self.accounts.push((after, balance));
+        Some(())
+    }
+
+    fn entry(&mut self, entry: Entry, record: &Bytes) {
+        match (entry.outcome, entry.event) {
+            (Outcome::Applied(posting), Some(event)) => self.posting(entry.offset, &event, posting),
+            (Outcome::Quarantined(reason), event) => {
+                let event = event.map(|event| (event.id, event.subject));
+                self.quarantined.push(QuarantineRow::new(entry.offset, event, &reason, record.clone()));
+            }
+            (Outcome::Duplicate | Outcome::Applied(_), _) => {}
+        }
+    }
+
+    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting) {
+        let transfers = (0..).zip(posting.transfers);
+        self.transfers.extend(transfers.map(|(index, transfer)| TransferRow { event_id: event.id, index, transfer }));
+        self.postings.push(PostingRow {
+            event_id: event.id,
+            account_id: event.subject,
+            offset,
+            event_type: event.data.event_type(),
+            time: event.time,
+            amount: posting.amount,
+            balance: posting.balance,
+            detail: posting.detail,
+        });
+    }
+}
+
+impl QuarantineRow {
+    fn new(offset: Offset, event: Option<(EventId, AccountId)>, reason: &Reason, record: Bytes) -> Self {
+        // PostgreSQL keeps no U+0000 in a text, and what a decoder quotes of a record may hold one.
+        let detail = reason.to_string().replace('\0', "\u{fffd}").chars().take(MAX_DETAIL_CHARACTERS).collect();
+        Self { offset, event, reason: reason.code(), detail, record }
+    }
+}

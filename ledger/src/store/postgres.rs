@@ -1,0 +1,163 @@
+//! The store for real scale: PostgreSQL, shared by any number of ledger processes.
+
+mod write;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemas::api::{KeyView, StatementEntry};
+use schemas::event::KeyHash;
+use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use super::read::{
+    self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
+};
+use super::{Commit, Fate, Head, Loaded, Store, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+const CONNECTIONS: u32 = 16;
+
+/// How long a command waits for a connection before it says that the store can't be reached.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+const ACCOUNTS: &str = "\
+    SELECT account_id, partition_no, status, plan::text AS plan, opened_at, lots_opened, debt_usd, version_offset
+    FROM accounts WHERE account_id = ANY($1)";
+const LOTS: &str = "\
+    SELECT account_id, lot_id, source, amount_usd, remaining_usd, priority::bigint AS priority, sequence
+    FROM lots WHERE account_id = ANY($1) ORDER BY account_id, priority, sequence";
+const KEYS: &str = "SELECT account_id, key_id, hash, name, hint FROM keys WHERE account_id = ANY($1)";
+const POSTED: &str = "SELECT event_id FROM postings WHERE event_id = ANY($1)";
+
+/// The ledger's store in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects to `postgres://user:password@host:port/database` and brings its tables up to date; of several processes
+    /// that start at once, one does that and the others wait.
+    ///
+    /// # Errors
+    /// The server can't be reached or refuses, or a newer build made the tables.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        // What a parser says of a bad URL may quote it, and it holds a password.
+        let options: PgConnectOptions = url.parse().map_err(|_| {
+            StoreError::unavailable(
+                "open its database",
+                "`postgres.url` is not of the form postgres://user:password@host:port/database",
+            )
+        })?;
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        let failed = |cause: &dyn std::fmt::Display| {
+            StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"))
+        };
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+        let options = options.application_name("modelhub-ledger");
+        let pool = pool.connect_with(options).await.map_err(|error| failed(&error))?;
+        MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
+        Ok(Self { pool })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn head(&self, partition: PartitionId) -> Result<Head, StoreError> {
+        let failed = |error| StoreError::unavailable("read its position", error);
+        let row: Option<HeadRow> =
+            query_as(read::HEAD).bind(i64::from(partition.0)).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map_or(Ok(Head::START), HeadRow::read)
+    }
+
+    async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {
+        let failed = |error| StoreError::unavailable("load accounts", error);
+        let ids: Vec<Uuid> = accounts.iter().map(|id| id.0).collect();
+        let mut snapshot = self.pool.begin_with(SNAPSHOT).await.map_err(failed)?;
+        let accounts: Vec<AccountRow> =
+            query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let ids: Vec<Uuid> = events.iter().map(|id| id.0).collect();
+        let posted: Vec<Uuid> = query_scalar(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        snapshot.commit().await.map_err(failed)?;
+        let posted = posted.into_iter().map(EventId).collect();
+        Ok(Loaded { accounts: read::accounts(accounts, lots, keys)?, posted })
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        write::commit(&self.pool, commit).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyView>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up a key", error);
+        let row: Option<KeyViewRow> =
+            query_as(read::KEY).bind(&hash.0[..]).fetch_optional(&self.pool).await.map_err(failed)?;
+        row.map(|row| row.read(*hash)).transpose()
+    }
+
+    async fn entries(
+        &self,
+        account: AccountId,
+        after: Option<Offset>,
+        limit: u32,
+    ) -> Result<Vec<StatementEntry>, StoreError> {
+        let failed = |error| StoreError::unavailable("read a statement", error);
+        let entries = query_as(read::ENTRIES).bind(account.0).bind(after.map_or(-1, signed)).bind(i64::from(limit));
+        let rows: Vec<EntryRow> = entries.fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter().map(EntryRow::read).collect()
+    }
+
+    async fn balance_at(&self, account: AccountId, at: Offset) -> Result<Usd, StoreError> {
+        let failed = |error| StoreError::unavailable("read a balance", error);
+        let balance = query_scalar(read::BALANCE_AT).bind(account.0).bind(signed(at));
+        let balance: Option<Money> = balance.fetch_optional(&self.pool).await.map_err(failed)?;
+        Ok(balance.map_or(Usd::ZERO, |balance| balance.0))
+    }
+
+    async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up an event", error);
+        let posted: Option<PostedRow> =
+            query_as(read::POSTED).bind(event.0).fetch_optional(&self.pool).await.map_err(failed)?;
+        if let Some(row) = posted {
+            return Ok(Some(row.read()));
+        }
+        let quarantined = query_as(read::QUARANTINED)
+            .bind(i64::from(position.partition.0))
+            .bind(signed(position.offset))
+            .bind(event.0);
+        let row: Option<QuarantinedRow> = quarantined.fetch_optional(&self.pool).await.map_err(failed)?;
+        Ok(row.map(QuarantinedRow::read))
+    }
+
+    async fn contact(&self, email: &str) -> Result<Option<AccountId>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up a contact", error);
+        let account: Option<Uuid> =
+            query_scalar(read::CONTACT).bind(email).fetch_optional(&self.pool).await.map_err(failed)?;
+        Ok(account.map(AccountId))
+    }
+
+    async fn claim_contact(&self, email: &str, account: AccountId, at: Timestamp) -> Result<AccountId, StoreError> {
+        let failed = |error| StoreError::unavailable("keep a contact", error);
+        let claim = query(read::CLAIM_CONTACT).bind(email).bind(account.0).bind(at.as_micros());
+        claim.execute(&self.pool).await.map_err(failed)?;
+        let owner = self.contact(email).await?;
+        owner.ok_or_else(|| StoreError::unavailable("keep a contact", "it was erased at the same time; try again"))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::unavailable("answer", error);
+        query("SELECT 1").execute(&self.pool).await.map(drop).map_err(failed)
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

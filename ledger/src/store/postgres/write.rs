@@ -1,0 +1,226 @@
+//! The one transaction of a batch: one statement a table, whose rows go in as one array a column.
+
+use rust_decimal::Decimal;
+use schemas::Usd;
+use serde::Serialize;
+use sqlx::error::ErrorKind;
+use sqlx::{PgConnection, PgPool, query};
+use uuid::Uuid;
+
+use crate::store::read::signed;
+use crate::store::{Commit, StoreError};
+
+const DOING: &str = "commit a batch";
+
+/// Moves the position, or makes the partition's first one, only where it is at `$2`. Holds the row until the end of the
+/// transaction: another committer of this partition waits here, and then finds it moved.
+const MOVE: &str = "\
+    INSERT INTO positions (partition_no, next_offset, chain)
+    SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
+    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
+    WHERE positions.next_offset = $2";
+
+const ACCOUNTS: &str = "\
+    INSERT INTO accounts
+        (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset)
+    SELECT account_id, $1, status, plan::jsonb, opened_at, lots_opened, debt_usd, balance_usd, version_offset
+    FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::numeric[], $8::numeric[],
+        $9::bigint[])
+        AS row (account_id, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset)
+    ON CONFLICT (account_id) DO UPDATE SET
+        status = excluded.status, plan = excluded.plan, lots_opened = excluded.lots_opened,
+        debt_usd = excluded.debt_usd, balance_usd = excluded.balance_usd, version_offset = excluded.version_offset";
+
+const LOTS: &str = "\
+    INSERT INTO lots (account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::smallint[], $7::bigint[])
+    ON CONFLICT (account_id, lot_id) DO UPDATE SET
+        source = excluded.source, amount_usd = excluded.amount_usd, remaining_usd = excluded.remaining_usd,
+        priority = excluded.priority, sequence = excluded.sequence";
+
+const EMPTIED_LOTS: &str = "\
+    DELETE FROM lots USING unnest($1::uuid[], $2::uuid[]) AS row (account_id, lot_id)
+    WHERE lots.account_id = row.account_id AND lots.lot_id = row.lot_id";
+
+const KEYS: &str = "\
+    INSERT INTO keys (account_id, key_id, hash, name, hint)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::text[], $5::text[])
+    ON CONFLICT (account_id, key_id) DO UPDATE SET hash = excluded.hash, name = excluded.name, hint = excluded.hint";
+
+const DROPPED_KEYS: &str = "\
+    DELETE FROM keys USING unnest($1::uuid[], $2::uuid[]) AS row (account_id, key_id)
+    WHERE keys.account_id = row.account_id AND keys.key_id = row.key_id";
+
+const POSTINGS: &str = "\
+    INSERT INTO postings
+        (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail)
+    SELECT event_id, account_id, $1, log_offset, event_type, event_time, amount_usd, balance_usd, detail::jsonb
+    FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[], $7::numeric[], $8::numeric[],
+        $9::text[])
+        AS row (event_id, account_id, log_offset, event_type, event_time, amount_usd, balance_usd, detail)";
+
+const TRANSFERS: &str = "\
+    INSERT INTO transfers (event_id, idx, debit, credit, commodity, amount, code, lot_id)
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::text[],
+        $8::uuid[])";
+
+const QUARANTINE: &str = "\
+    INSERT INTO quarantine (partition_no, log_offset, event_id, account_id, reason, detail, record)
+    SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[])";
+
+pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
+    let mut transaction = pool.begin().await.map_err(refused)?;
+    let moved = query(MOVE)
+        .bind(i64::from(commit.partition.0))
+        .bind(signed(commit.from))
+        .bind(signed(commit.next))
+        .bind(&commit.chain.0[..])
+        .execute(&mut *transaction)
+        .await
+        .map_err(refused)?;
+    if moved.rows_affected() != 1 {
+        return Err(StoreError::Moved);
+    }
+    accounts(&mut transaction, commit).await?;
+    lots(&mut transaction, commit).await?;
+    keys(&mut transaction, commit).await?;
+    postings(&mut transaction, commit).await?;
+    transfers(&mut transaction, commit).await?;
+    quarantine(&mut transaction, commit).await?;
+    transaction.commit().await.map_err(refused)
+}
+
+async fn accounts(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    if commit.accounts.is_empty() {
+        return Ok(());
+    }
+    let plans = commit.accounts.iter().map(|(state, _)| text(&state.plan)).collect::<Result<Vec<_>, _>>()?;
+    let column = |of: fn(&accounting::AccountState) -> i64| -> Vec<i64> {
+        commit.accounts.iter().map(|(state, _)| of(state)).collect()
+    };
+    let upsert = query(ACCOUNTS)
+        .bind(i64::from(commit.partition.0))
+        .bind(commit.accounts.iter().map(|(state, _)| state.id.0).collect::<Vec<Uuid>>())
+        .bind(commit.accounts.iter().map(|(state, _)| state.status.as_str()).collect::<Vec<_>>())
+        .bind(plans)
+        .bind(column(|state| state.opened_at.as_micros()))
+        .bind(column(|state| count(state.lots_opened)))
+        .bind(decimals(commit.accounts.iter().map(|(state, _)| state.debt)))
+        .bind(decimals(commit.accounts.iter().map(|(_, balance)| *balance)))
+        .bind(column(|state| signed(state.version)));
+    upsert.execute(connection).await.map(drop).map_err(refused)
+}
+
+async fn lots(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    if !commit.lots.is_empty() {
+        let upsert = query(LOTS)
+            .bind(commit.lots.iter().map(|(account, _)| account.0).collect::<Vec<Uuid>>())
+            .bind(commit.lots.iter().map(|(_, lot)| lot.id.0).collect::<Vec<Uuid>>())
+            .bind(commit.lots.iter().map(|(_, lot)| lot.source.as_str()).collect::<Vec<_>>())
+            .bind(decimals(commit.lots.iter().map(|(_, lot)| lot.amount)))
+            .bind(decimals(commit.lots.iter().map(|(_, lot)| lot.remaining)))
+            .bind(commit.lots.iter().map(|(_, lot)| i16::from(lot.priority)).collect::<Vec<_>>())
+            .bind(commit.lots.iter().map(|(_, lot)| count(lot.sequence)).collect::<Vec<_>>());
+        upsert.execute(&mut *connection).await.map_err(refused)?;
+    }
+    if !commit.emptied_lots.is_empty() {
+        let delete = query(EMPTIED_LOTS)
+            .bind(commit.emptied_lots.iter().map(|(account, _)| account.0).collect::<Vec<Uuid>>())
+            .bind(commit.emptied_lots.iter().map(|(_, lot)| lot.0).collect::<Vec<Uuid>>());
+        delete.execute(&mut *connection).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+async fn keys(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    if !commit.keys.is_empty() {
+        let upsert = query(KEYS)
+            .bind(commit.keys.iter().map(|(account, _, _)| account.0).collect::<Vec<Uuid>>())
+            .bind(commit.keys.iter().map(|(_, id, _)| id.0).collect::<Vec<Uuid>>())
+            .bind(commit.keys.iter().map(|(_, _, key)| &key.hash.0[..]).collect::<Vec<_>>())
+            .bind(commit.keys.iter().map(|(_, _, key)| key.name.as_str()).collect::<Vec<_>>())
+            .bind(commit.keys.iter().map(|(_, _, key)| key.hint.as_str()).collect::<Vec<_>>());
+        upsert.execute(&mut *connection).await.map_err(refused)?;
+    }
+    if !commit.dropped_keys.is_empty() {
+        let delete = query(DROPPED_KEYS)
+            .bind(commit.dropped_keys.iter().map(|(account, _)| account.0).collect::<Vec<Uuid>>())
+            .bind(commit.dropped_keys.iter().map(|(_, key)| key.0).collect::<Vec<Uuid>>());
+        delete.execute(&mut *connection).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    let rows = &commit.postings;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let details = rows.iter().map(|row| row.detail.as_ref().map(text).transpose()).collect::<Result<Vec<_>, _>>()?;
+    let insert = query(POSTINGS)
+        .bind(i64::from(commit.partition.0))
+        .bind(rows.iter().map(|row| row.event_id.0).collect::<Vec<Uuid>>())
+        .bind(rows.iter().map(|row| row.account_id.0).collect::<Vec<Uuid>>())
+        .bind(rows.iter().map(|row| signed(row.offset)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.event_type).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.time.as_micros()).collect::<Vec<_>>())
+        .bind(decimals(rows.iter().map(|row| row.amount)))
+        .bind(decimals(rows.iter().map(|row| row.balance)))
+        .bind(details);
+    insert.execute(connection).await.map(drop).map_err(refused)
+}
+
+async fn transfers(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    let rows = &commit.transfers;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let indices = rows.iter().map(|row| i32::try_from(row.index).unwrap_or(i32::MAX)).collect::<Vec<_>>();
+    let insert = query(TRANSFERS)
+        .bind(rows.iter().map(|row| row.event_id.0).collect::<Vec<Uuid>>())
+        .bind(indices)
+        .bind(rows.iter().map(|row| row.transfer.debit.to_string()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.transfer.credit.to_string()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.transfer.commodity.as_str()).collect::<Vec<_>>())
+        .bind(decimals(rows.iter().map(|row| row.transfer.amount)))
+        .bind(rows.iter().map(|row| row.transfer.code.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.transfer.lot.map(|lot| lot.0)).collect::<Vec<Option<Uuid>>>());
+    insert.execute(connection).await.map(drop).map_err(refused)
+}
+
+async fn quarantine(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    let rows = &commit.quarantined;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let insert = query(QUARANTINE)
+        .bind(i64::from(commit.partition.0))
+        .bind(rows.iter().map(|row| signed(row.offset)).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.event.map(|(event, _)| event.0)).collect::<Vec<Option<Uuid>>>())
+        .bind(rows.iter().map(|row| row.event.map(|(_, account)| account.0)).collect::<Vec<Option<Uuid>>>())
+        .bind(rows.iter().map(|row| row.reason).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.detail.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| &row.record[..]).collect::<Vec<_>>());
+    insert.execute(connection).await.map(drop).map_err(refused)
+}
+
+/// An event that is posted already was posted by another partition after this batch was loaded: read again.
+fn refused(error: sqlx::Error) -> StoreError {
+    let posted_twice = error
+        .as_database_error()
+        .is_some_and(|error| error.kind() == ErrorKind::UniqueViolation && error.constraint() == Some("postings_once"));
+    if posted_twice { StoreError::Moved } else { StoreError::unavailable(DOING, error) }
+}
+
+fn decimals(amounts: impl Iterator<Item = Usd>) -> Vec<Decimal> {
+    amounts.map(Usd::as_decimal).collect()
+}
+
+/// Counts of things that happened stay far from a signed integer's end.
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn text(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::unavailable(DOING, error))
+}

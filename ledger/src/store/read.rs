@@ -1,0 +1,288 @@
+//! What both adapters read, and from a row's plain values to what they mean. A row that means nothing is an error that
+//! names it.
+
+use std::collections::BTreeMap;
+
+use accounting::{AccountState, ChainHash, Key, Lot};
+use rust_decimal::Decimal;
+use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
+use schemas::event::KeyHash;
+use schemas::{AccountId, EventId, KeyId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as NameError, StrDeserializer};
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
+use uuid::Uuid;
+
+use super::{Fate, Head, StoreError, StoredAccount};
+
+pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
+
+pub(super) const KEY: &str = "\
+    SELECT k.key_id, a.account_id, a.partition_no, a.status, CAST(a.plan AS text) AS plan, a.balance_usd, a.version_offset
+    FROM keys k JOIN accounts a ON a.account_id = k.account_id
+    WHERE k.hash = $1 ORDER BY k.account_id, k.key_id LIMIT 1";
+
+pub(super) const ENTRIES: &str = "\
+    SELECT event_id, log_offset, event_time, amount_usd, balance_usd, CAST(detail AS text) AS detail
+    FROM postings WHERE account_id = $1 AND log_offset > $2 AND detail IS NOT NULL ORDER BY log_offset LIMIT $3";
+
+pub(super) const BALANCE_AT: &str = "\
+    SELECT balance_usd FROM postings
+    WHERE account_id = $1 AND log_offset <= $2 AND detail IS NOT NULL ORDER BY log_offset DESC LIMIT 1";
+
+pub(super) const POSTED: &str = "SELECT account_id, amount_usd, balance_usd FROM postings WHERE event_id = $1";
+
+pub(super) const QUARANTINED: &str = "\
+    SELECT reason, detail FROM quarantine WHERE partition_no = $1 AND log_offset = $2 AND event_id = $3";
+
+pub(super) const CONTACT: &str = "SELECT account_id FROM contacts WHERE email = $1";
+
+pub(super) const CLAIM_CONTACT: &str = "\
+    INSERT INTO contacts (email, account_id, created_at) VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING";
+
+/// An amount as either database keeps it: exact decimals, or a count of 10⁻¹² USD.
+#[derive(Clone, Copy)]
+pub(super) struct Money(pub(super) Usd);
+
+impl Type<Sqlite> for Money {
+    fn type_info() -> <Sqlite as Database>::TypeInfo {
+        <i64 as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for Money {
+    fn decode(value: <Sqlite as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(Usd::from_pico(<i64 as Decode<'r, Sqlite>>::decode(value)?)))
+    }
+}
+
+impl Type<Postgres> for Money {
+    fn type_info() -> <Postgres as Database>::TypeInfo {
+        <Decimal as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Money {
+    fn decode(value: <Postgres as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(Usd::from_decimal(<Decimal as Decode<'r, Postgres>>::decode(value)?)?))
+    }
+}
+
+/// An offset as databases keep it. It counts records, and stays far from a signed integer's end.
+pub(super) fn signed(offset: Offset) -> i64 {
+    i64::try_from(offset.0).unwrap_or(i64::MAX)
+}
+
+fn offset(value: i64) -> Result<Offset, StoreError> {
+    u64::try_from(value).map(Offset).map_err(|_| unreadable("offset", value))
+}
+
+fn hash32(value: &[u8]) -> Result<[u8; 32], StoreError> {
+    value.try_into().map_err(|_| unreadable("hash of length", value.len()))
+}
+
+fn partition(value: i64) -> Result<PartitionId, StoreError> {
+    u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
+}
+
+/// A value whose text is a name in JSON, such as a status.
+fn named<'de, T: Deserialize<'de>>(what: &'static str, name: &'de str) -> Result<T, StoreError> {
+    let name: StrDeserializer<'de, NameError> = name.into_deserializer();
+    T::deserialize(name).map_err(|error| unreadable(what, error))
+}
+
+fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable(what, error))
+}
+
+fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
+    StoreError::unavailable("read a row", format!("{what}: {cause}"))
+}
+
+/// A row of `positions`.
+#[derive(FromRow)]
+pub(super) struct HeadRow {
+    next_offset: i64,
+    chain: Vec<u8>,
+}
+
+/// A row of `postings`, for whoever waits for it.
+#[derive(FromRow)]
+pub(super) struct PostedRow {
+    account_id: Uuid,
+    amount_usd: Money,
+    balance_usd: Money,
+}
+
+/// A row of `quarantine`, likewise.
+#[derive(FromRow)]
+pub(super) struct QuarantinedRow {
+    reason: String,
+    detail: String,
+}
+
+/// A row of `accounts`.
+#[derive(FromRow)]
+pub(super) struct AccountRow {
+    account_id: Uuid,
+    partition_no: i64,
+    status: String,
+    plan: String,
+    opened_at: i64,
+    lots_opened: i64,
+    debt_usd: Money,
+    version_offset: i64,
+}
+
+/// A row of `lots`.
+#[derive(FromRow)]
+pub(super) struct LotRow {
+    account_id: Uuid,
+    lot_id: Uuid,
+    source: String,
+    amount_usd: Money,
+    remaining_usd: Money,
+    priority: i64,
+    sequence: i64,
+}
+
+/// A row of `keys`.
+#[derive(FromRow)]
+pub(super) struct KeyRow {
+    account_id: Uuid,
+    key_id: Uuid,
+    hash: Vec<u8>,
+    name: String,
+    hint: String,
+}
+
+/// A row of `keys` with its account's.
+#[derive(FromRow)]
+pub(super) struct KeyViewRow {
+    key_id: Uuid,
+    account_id: Uuid,
+    partition_no: i64,
+    status: String,
+    plan: String,
+    balance_usd: Money,
+    version_offset: i64,
+}
+
+/// A row of `postings` with a detail.
+#[derive(FromRow)]
+pub(super) struct EntryRow {
+    event_id: Uuid,
+    log_offset: i64,
+    event_time: i64,
+    amount_usd: Money,
+    balance_usd: Money,
+    detail: String,
+}
+
+/// Puts accounts together. Lots come in funding order.
+pub(super) fn accounts(
+    rows: Vec<AccountRow>,
+    lots: Vec<LotRow>,
+    keys: Vec<KeyRow>,
+) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
+    let mut accounts = BTreeMap::new();
+    for row in rows {
+        let account = row.read()?;
+        accounts.insert(account.state.id, account);
+    }
+    let orphan = |what, id: Uuid| unreadable(what, format!("account {id} has no row"));
+    for row in lots {
+        let account = accounts.get_mut(&AccountId(row.account_id)).ok_or_else(|| orphan("lot", row.account_id))?;
+        account.state.lots.push(row.read()?);
+    }
+    for row in keys {
+        let account = accounts.get_mut(&AccountId(row.account_id)).ok_or_else(|| orphan("key", row.account_id))?;
+        account.state.keys.insert(KeyId(row.key_id), row.read()?);
+    }
+    Ok(accounts)
+}
+
+impl HeadRow {
+    pub(super) fn read(self) -> Result<Head, StoreError> {
+        Ok(Head { next: offset(self.next_offset)?, chain: ChainHash(hash32(&self.chain)?) })
+    }
+}
+
+impl PostedRow {
+    pub(super) fn read(self) -> Fate {
+        let Self { account_id, amount_usd, balance_usd } = self;
+        Fate::Posted { account: AccountId(account_id), amount: amount_usd.0, balance: balance_usd.0 }
+    }
+}
+
+impl QuarantinedRow {
+    pub(super) fn read(self) -> Fate {
+        Fate::Quarantined { reason: self.reason, detail: self.detail }
+    }
+}
+
+impl AccountRow {
+    fn read(self) -> Result<StoredAccount, StoreError> {
+        let state = AccountState {
+            id: AccountId(self.account_id),
+            status: named("accounts.status", &self.status)?,
+            plan: json("accounts.plan", &self.plan)?,
+            opened_at: Timestamp::from_micros(self.opened_at),
+            keys: BTreeMap::new(),
+            lots: Vec::new(),
+            lots_opened: u64::try_from(self.lots_opened).map_err(|error| unreadable("accounts.lots_opened", error))?,
+            debt: self.debt_usd.0,
+            version: offset(self.version_offset)?,
+        };
+        Ok(StoredAccount { partition: partition(self.partition_no)?, state })
+    }
+}
+
+impl LotRow {
+    fn read(&self) -> Result<Lot, StoreError> {
+        Ok(Lot {
+            id: LotId(self.lot_id),
+            source: named("lots.source", &self.source)?,
+            amount: self.amount_usd.0,
+            remaining: self.remaining_usd.0,
+            priority: u8::try_from(self.priority).map_err(|error| unreadable("lots.priority", error))?,
+            sequence: u64::try_from(self.sequence).map_err(|error| unreadable("lots.sequence", error))?,
+        })
+    }
+}
+
+impl KeyRow {
+    fn read(self) -> Result<Key, StoreError> {
+        Ok(Key { hash: KeyHash(hash32(&self.hash)?), name: self.name, hint: self.hint })
+    }
+}
+
+impl KeyViewRow {
+    pub(super) fn read(self, hash: KeyHash) -> Result<KeyView, StoreError> {
+        let version = Position { partition: partition(self.partition_no)?, offset: offset(self.version_offset)? };
+        let account = AccountView {
+            account_id: AccountId(self.account_id),
+            status: named("accounts.status", &self.status)?,
+            plan: json("accounts.plan", &self.plan)?,
+            balance_usd: self.balance_usd.0,
+            version,
+        };
+        Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
+    }
+}
+
+impl EntryRow {
+    pub(super) fn read(self) -> Result<StatementEntry, StoreError> {
+        let detail: EntryDetail = json("postings.detail", &self.detail)?;
+        Ok(StatementEntry {
+            event_id: EventId(self.event_id),
+            offset: offset(self.log_offset)?,
+            time: Timestamp::from_micros(self.event_time),
+            amount_usd: self.amount_usd.0,
+            balance_usd: self.balance_usd.0,
+            detail,
+        })
+    }
+}

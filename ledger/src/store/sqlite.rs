@@ -1,0 +1,176 @@
+//! The embedded store: an `SQLite` file.
+//!
+//! One connection writes, several read. The journal is a write-ahead log, synced at every commit: the projection could
+//! do without, because its position falls back together with it and the log is the truth, but the contacts are nowhere
+//! else, and one sync a batch is cheap.
+
+mod write;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemas::api::{KeyView, StatementEntry};
+use schemas::event::KeyHash;
+use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlitePool, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use super::read::{
+    self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
+};
+use super::{Commit, Fate, Head, Loaded, Store, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+const READERS: u32 = 4;
+
+/// How long a writer of another process (a command on the data folder, say) is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+// Sets of ids go in as one JSON array of hexadecimal texts, so that a statement is the same whatever their number.
+const ACCOUNTS: &str = "\
+    SELECT account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, version_offset
+    FROM accounts WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
+const LOTS: &str = "\
+    SELECT account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence
+    FROM lots WHERE account_id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY account_id, priority, sequence";
+const KEYS: &str = "\
+    SELECT account_id, key_id, hash, name, hint
+    FROM keys WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
+const POSTED: &str = "SELECT event_id FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
+
+/// The ledger's store in an `SQLite` file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it where it does not exist, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// The file can't be opened or written, or a newer build made it.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |cause: &dyn std::fmt::Display| {
+            StoreError::unavailable("open its file", format!("{}: {cause}", path.display()))
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let writer = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let writer = writer.connect_with(options.clone()).await.map_err(|error| failed(&error))?;
+        MIGRATIONS.run(&writer).await.map_err(|error| failed(&error))?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS);
+        let readers = readers.connect_with(options.read_only(true)).await.map_err(|error| failed(&error))?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// A JSON array of what `unhex` reads.
+fn hex_array(ids: impl IntoIterator<Item = Uuid>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| format!("\"{}\"", id.simple())).collect();
+    format!("[{}]", ids.join(","))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn head(&self, partition: PartitionId) -> Result<Head, StoreError> {
+        let failed = |error| StoreError::unavailable("read its position", error);
+        let row: Option<HeadRow> =
+            query_as(read::HEAD).bind(i64::from(partition.0)).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map_or(Ok(Head::START), HeadRow::read)
+    }
+
+    async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {
+        let failed = |error| StoreError::unavailable("load accounts", error);
+        let ids = hex_array(accounts.iter().map(|id| id.0));
+        let mut snapshot = self.readers.begin().await.map_err(failed)?;
+        let accounts: Vec<AccountRow> =
+            query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let ids = hex_array(events.iter().map(|id| id.0));
+        let posted: Vec<Uuid> = query_scalar(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        snapshot.commit().await.map_err(failed)?;
+        let posted = posted.into_iter().map(EventId).collect();
+        Ok(Loaded { accounts: read::accounts(accounts, lots, keys)?, posted })
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        write::commit(&self.writer, commit).await
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyView>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up a key", error);
+        let row: Option<KeyViewRow> =
+            query_as(read::KEY).bind(&hash.0[..]).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map(|row| row.read(*hash)).transpose()
+    }
+
+    async fn entries(
+        &self,
+        account: AccountId,
+        after: Option<Offset>,
+        limit: u32,
+    ) -> Result<Vec<StatementEntry>, StoreError> {
+        let failed = |error| StoreError::unavailable("read a statement", error);
+        let entries = query_as(read::ENTRIES).bind(account.0).bind(after.map_or(-1, signed)).bind(i64::from(limit));
+        let rows: Vec<EntryRow> = entries.fetch_all(&self.readers).await.map_err(failed)?;
+        rows.into_iter().map(EntryRow::read).collect()
+    }
+
+    async fn balance_at(&self, account: AccountId, at: Offset) -> Result<Usd, StoreError> {
+        let failed = |error| StoreError::unavailable("read a balance", error);
+        let balance = query_scalar(read::BALANCE_AT).bind(account.0).bind(signed(at));
+        let balance: Option<Money> = balance.fetch_optional(&self.readers).await.map_err(failed)?;
+        Ok(balance.map_or(Usd::ZERO, |balance| balance.0))
+    }
+
+    async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up an event", error);
+        let posted: Option<PostedRow> =
+            query_as(read::POSTED).bind(event.0).fetch_optional(&self.readers).await.map_err(failed)?;
+        if let Some(row) = posted {
+            return Ok(Some(row.read()));
+        }
+        let quarantined = query_as(read::QUARANTINED)
+            .bind(i64::from(position.partition.0))
+            .bind(signed(position.offset))
+            .bind(event.0);
+        let row: Option<QuarantinedRow> = quarantined.fetch_optional(&self.readers).await.map_err(failed)?;
+        Ok(row.map(QuarantinedRow::read))
+    }
+
+    async fn contact(&self, email: &str) -> Result<Option<AccountId>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up a contact", error);
+        let account: Option<Uuid> =
+            query_scalar(read::CONTACT).bind(email).fetch_optional(&self.readers).await.map_err(failed)?;
+        Ok(account.map(AccountId))
+    }
+
+    async fn claim_contact(&self, email: &str, account: AccountId, at: Timestamp) -> Result<AccountId, StoreError> {
+        let failed = |error| StoreError::unavailable("keep a contact", error);
+        let claim = query(read::CLAIM_CONTACT).bind(email).bind(account.0).bind(at.as_micros());
+        claim.execute(&self.writer).await.map_err(failed)?;
+        let owner = self.contact(email).await?;
+        owner.ok_or_else(|| StoreError::unavailable("keep a contact", "it was erased at the same time; try again"))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::unavailable("answer", error);
+        query("SELECT 1").execute(&self.readers).await.map(drop).map_err(failed)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
