@@ -1,1 +1,19 @@
+//! Usage, as the dashboard shows it: facts at event grain and hourly rollups by account, key and model, folded from the
+//! log. Nothing here decides a balance, and every store can be dropped and rebuilt from the log.
+//!
+//! [`UsageStore`] is the port; its adapters are [`SqliteStore`] and [`ClickHouseStore`]. [`ProjectorSink`] feeds either
+//! from the log. Each event counts exactly once (I11): a store holds its own position of record and refuses any batch
+//! that does not begin there.
+//!
+//! What counts here is what posts in the ledger, as far as the event itself and its place in the log can tell: see
+//! [`Fact::of`].
 
+#![forbid(unsafe_code)]
+
+mod fact;
+mod sink;
+mod store;
+
+pub use fact::{Fact, FactBatch};
+pub use sink::ProjectorSink;
+pub use store::{ClickHouseOptions, ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};

@@ -1,0 +1,267 @@
+//! Usage in `ClickHouse`.
+//!
+//! `ClickHouse` has no transactions, but an insert of one block into an unpartitioned `MergeTree` is one part, and a part
+//! is there or it is not. So everything is in one table, `usage_facts`: the hourly rollups and the position are
+//! *projections* of it, which `ClickHouse` keeps inside each part and answers from by itself. No crash can leave an event
+//! in a fact and not in its rollup. (A second table of rollups would be a second insert, with a crash window in between;
+//! a materialized view is not atomic with its source.)
+//!
+//! - **Position.** Every row carries its record's place, so the position of record is the highest offset, plus one.
+//!   Records without facts do not move it; that they were looked at is remembered in memory, and looking at them again
+//!   after a restart is harmless.
+//! - **Zombies.** An insert's deduplication token is the position before it, so of several inserts at one position the
+//!   first wins, whatever the others hold, and the others see that the position is not where they would have moved it.
+//!   `ClickHouse` remembers the last 100,000 tokens. A projector that was stopped between reading the position and
+//!   inserting reads it again if that took longer than [`FENCE`], so a token is never outlived.
+//! - **Lost tokens.** A server that dies after noting a token and before keeping its part refuses that token for ever. An
+//!   insert that was taken and moved nothing is therefore repeated with the next *generation* of the token. Everyone
+//!   walks through the generations in the same order, so the first still wins.
+//! - **Repeated events.** Before an insert the batch's event ids are looked up among the facts of earlier records. The
+//!   log is immutable and facts before the position are complete, so every projector decides alike.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Display, Formatter};
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use clickhouse::sql::Identifier;
+use clickhouse::{Client, Compression};
+use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
+use schemas::{AccountId, EventId, Offset, PartitionId};
+
+use self::rows::{FactRow, Id, StatsRow, TotalsRow};
+use super::{Grain, StoreError, UsageStore, hours, row};
+use crate::{Fact, FactBatch};
+
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/clickhouse/0001_usage.sql")];
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest time from reading a position to an insert there.
+const FENCE: Duration = Duration::from_mins(1);
+/// Tokens tried at one position. Each but the first means that the server died within an insert there.
+const GENERATIONS: u32 = 16;
+/// Event ids looked up at once: about 100 kB of SQL, where the server takes 256 kB.
+const IDS_PER_LOOKUP: usize = 2_000;
+
+const SUMS: &str = "count() AS requests, sum(prompt_tokens) AS prompt, sum(cached_prompt_tokens) AS cached_prompt, \
+                    sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(cost_usd) AS cost";
+
+/// How to reach a `ClickHouse` server.
+#[derive(Clone)]
+pub struct ClickHouseOptions {
+    /// The HTTP interface: `http://127.0.0.1:8123`.
+    pub url: String,
+    /// The database; made where it is missing.
+    pub database: String,
+    /// The user, where not the server's default one.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<String>,
+}
+
+impl Debug for ClickHouseOptions {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let Self { url, database, user, password: _ } = self;
+        f.debug_struct("ClickHouseOptions")
+            .field("url", url)
+            .field("database", database)
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Usage in a `ClickHouse` database.
+pub struct ClickHouseStore {
+    client: Client,
+    database: String,
+    looked_at: Mutex<BTreeMap<PartitionId, LookedAt>>,
+}
+
+/// Records without facts that follow the position of record.
+#[derive(Clone, Copy)]
+struct LookedAt {
+    /// The position of record; where that is another one, this is out of date.
+    position: Offset,
+    /// The first record not looked at.
+    next: Offset,
+}
+
+impl ClickHouseStore {
+    /// Connects, making the database and its tables where they are missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the server can't be reached or refuses.
+    pub async fn connect(options: &ClickHouseOptions) -> Result<Self, StoreError> {
+        let mut client = Client::default().with_url(&options.url).with_compression(Compression::None);
+        if let Some(user) = &options.user {
+            client = client.with_user(user);
+        }
+        if let Some(password) = &options.password {
+            client = client.with_password(password);
+        }
+        Self::with_client(client, &options.database).await
+    }
+
+    /// As [`connect`](Self::connect), over a client that the caller made: with settings or a transport of its own.
+    pub async fn with_client(client: Client, database: &str) -> Result<Self, StoreError> {
+        let store = Self {
+            client: client.clone().with_database(database),
+            database: database.to_owned(),
+            looked_at: Mutex::default(),
+        };
+        store.answer(client.query("CREATE DATABASE IF NOT EXISTS ?").bind(Identifier(database)).execute()).await?;
+        for migration in MIGRATIONS {
+            store.answer(store.client.query(migration).execute()).await?;
+        }
+        Ok(store)
+    }
+
+    async fn answer<T>(&self, answer: impl Future<Output = clickhouse::error::Result<T>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(TIMEOUT, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(_) => Err(self.failed(&format_args!("no answer within {} s", TIMEOUT.as_secs()))),
+        }
+    }
+
+    fn failed(&self, reason: &dyn Display) -> StoreError {
+        StoreError::Unavailable(format!("the usage store, ClickHouse's database {}: {reason}", self.database))
+    }
+
+    /// The position of record.
+    async fn held(&self, partition: PartitionId) -> Result<Offset, StoreError> {
+        let sql = "SELECT max(log_offset) FROM usage_facts WHERE log_partition = ? GROUP BY log_partition";
+        let highest = self.answer(self.client.query(sql).bind(partition.0).fetch_optional::<u64>()).await?;
+        Ok(highest.map_or(Offset(0), |highest| Offset(highest).next()))
+    }
+
+    fn looked_at(&self) -> MutexGuard<'_, BTreeMap<PartitionId, LookedAt>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resume(&self, partition: PartitionId, held: Offset) -> Offset {
+        match self.looked_at().get(&partition) {
+            Some(looked_at) if looked_at.position == held => looked_at.next,
+            _ => held,
+        }
+    }
+
+    /// The batch's facts that count: the first of each event, unless an earlier record holds it.
+    async fn new_facts<'a>(&self, batch: &'a FactBatch) -> Result<Vec<&'a Fact>, StoreError> {
+        let ids: BTreeSet<_> = batch.facts.iter().map(|fact| fact.event_id).collect();
+        let ids: Vec<_> = ids.into_iter().map(|EventId(id)| id.as_u128()).collect();
+        let mut counted = BTreeSet::new();
+        for ids in ids.chunks(IDS_PER_LOOKUP) {
+            let sql = "SELECT event_id AS id FROM usage_facts \
+                       WHERE log_partition = ? AND toUInt128(event_id) IN ? AND log_offset < ?";
+            let query = self.client.query(sql).bind(batch.partition.0).bind(ids).bind(batch.from.0);
+            counted.extend(self.answer(query.fetch_all::<Id>()).await?.into_iter().map(|found| EventId(found.id)));
+        }
+        Ok(batch.facts.iter().filter(|fact| counted.insert(fact.event_id)).collect())
+    }
+
+    /// Offers an insert. Whether it was taken or dropped for its token, only the position tells.
+    async fn offer(&self, partition: PartitionId, facts: &[&Fact], token: String) -> Result<(), StoreError> {
+        let insert = async {
+            let mut insert = self
+                .client
+                .insert::<FactRow<'_>>("usage_facts")
+                .await?
+                // Several blocks would be several parts, and not atomic.
+                .with_setting("max_insert_block_size", (facts.len() + 1).to_string())
+                .with_setting("async_insert", "0")
+                .with_setting("insert_deduplicate", "1")
+                .with_setting("insert_deduplication_token", token);
+            for fact in facts {
+                insert.write(&FactRow::new(partition, fact)).await?;
+            }
+            insert.end().await
+        };
+        self.answer(insert).await
+    }
+
+    async fn fetch_stats(&self, query: &UsageQuery) -> Result<Vec<StatsRow>, StoreError> {
+        let bucket = match query.bucket {
+            Bucket::None => None,
+            Bucket::Hour => Some("hour"),
+            Bucket::Day => Some("toInt64(hour - positiveModulo(hour, 86400000000))"),
+        };
+        let group = match query.group_by {
+            GroupBy::None => None,
+            GroupBy::Model => Some("toString(model)"),
+            GroupBy::Key => Some("toString(key_id)"),
+        };
+        let keys: Vec<_> = [bucket.map(|_| "bucket"), group.map(|_| "name")].into_iter().flatten().collect();
+        let keys = keys.join(", ");
+        let (bucket, group) = (bucket.unwrap_or("toInt64(0)"), group.unwrap_or("''"));
+        let by = if keys.is_empty() { String::new() } else { format!("GROUP BY {keys} ORDER BY {keys}") };
+        let sql = format!(
+            "SELECT {bucket} AS bucket, {group} AS name, {SUMS} FROM usage_facts \
+             WHERE account_id = toUUID(?) AND hour >= ? AND hour < ? {by}"
+        );
+        let (from, to) = hours(query);
+        let query = self.client.query(&sql).bind(query.account_id.to_string()).bind(from).bind(to);
+        self.answer(query.fetch_all()).await
+    }
+}
+
+#[async_trait]
+impl UsageStore for ClickHouseStore {
+    async fn position(&self, partition: PartitionId) -> Result<Offset, StoreError> {
+        Ok(self.resume(partition, self.held(partition).await?))
+    }
+
+    async fn insert(&self, batch: FactBatch) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let held = self.held(batch.partition).await?;
+        if self.resume(batch.partition, held) != batch.from {
+            return Err(StoreError::Moved);
+        }
+        let facts = self.new_facts(&batch).await?;
+        let Some(last) = facts.last() else {
+            self.looked_at().insert(batch.partition, LookedAt { position: held, next: batch.next });
+            return Ok(());
+        };
+        let moved = last.offset.next();
+        for generation in 0..GENERATIONS {
+            if began.elapsed() > FENCE {
+                return Err(StoreError::Moved);
+            }
+            self.offer(batch.partition, &facts, format!("{}:{held}:{generation}", batch.partition)).await?;
+            let found = self.held(batch.partition).await?;
+            if found == moved {
+                self.looked_at().insert(batch.partition, LookedAt { position: found, next: batch.next });
+                return Ok(());
+            }
+            if found != held {
+                return Err(StoreError::Moved);
+            }
+        }
+        Err(self.failed(&format_args!(
+            "partition {}: {GENERATIONS} inserts at offset {held} were taken and none is there; \
+             rebuild the usage store",
+            batch.partition
+        )))
+    }
+
+    async fn stats(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let found = self.fetch_stats(query).await?;
+        found.into_iter().map(|found| row(query, found.bucket, found.name.clone(), &found.sums())).collect()
+    }
+
+    async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {
+        let sql = format!("SELECT account_id AS account, {SUMS} FROM usage_facts GROUP BY account_id");
+        let rollups = match grain {
+            Grain::Event => "0",
+            Grain::Hour => "1",
+        };
+        let query = self.client.query(&sql).with_setting("optimize_use_projections", rollups);
+        let found: Vec<TotalsRow> = self.answer(query.fetch_all()).await?;
+        found.into_iter().map(|found| Ok((AccountId(found.account), found.sums().totals()?))).collect()
+    }
+}

@@ -1,0 +1,114 @@
+//! Rows as they cross the wire. Field names are the columns'.
+
+use clickhouse::Row;
+use schemas::PartitionId;
+use schemas::money::USD_SCALE;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Fact;
+use crate::store::Sums;
+
+#[derive(Row, Serialize)]
+pub(super) struct FactRow<'a> {
+    log_partition: u32,
+    log_offset: u64,
+    #[serde(with = "clickhouse::serde::uuid")]
+    event_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    account_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    key_id: Uuid,
+    model: &'a str,
+    upstream: &'a str,
+    stream: bool,
+    outcome: &'a str,
+    accuracy: &'a str,
+    prompt_tokens: u64,
+    cached_prompt_tokens: u64,
+    completion_tokens: u64,
+    reasoning_tokens: u64,
+    /// `Decimal(38, 12)`: the count of 10⁻¹² USD.
+    cost_usd: i128,
+    started_at: i64,
+    ended_at: i64,
+    hour: i64,
+    duration_ms: u64,
+}
+
+impl<'a> FactRow<'a> {
+    pub(super) fn new(partition: PartitionId, fact: &'a Fact) -> Self {
+        let mut cost = fact.cost.as_decimal();
+        cost.rescale(USD_SCALE);
+        Self {
+            log_partition: partition.0,
+            log_offset: fact.offset.0,
+            event_id: fact.event_id.0,
+            account_id: fact.account_id.0,
+            key_id: fact.key_id.0,
+            model: &fact.model,
+            upstream: &fact.upstream,
+            stream: fact.stream,
+            outcome: fact.outcome.as_str(),
+            accuracy: fact.accuracy.as_str(),
+            prompt_tokens: fact.tokens.prompt,
+            cached_prompt_tokens: fact.tokens.cached_prompt,
+            completion_tokens: fact.tokens.completion,
+            reasoning_tokens: fact.tokens.reasoning,
+            cost_usd: cost.mantissa(),
+            started_at: fact.started_at.as_micros(),
+            ended_at: fact.time.as_micros(),
+            hour: fact.time.hour().as_micros(),
+            duration_ms: fact.duration_ms,
+        }
+    }
+}
+
+#[derive(Row, Deserialize)]
+pub(super) struct Id {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub(super) id: Uuid,
+}
+
+#[derive(Row, Deserialize)]
+pub(super) struct StatsRow {
+    pub(super) bucket: i64,
+    pub(super) name: String,
+    requests: u64,
+    prompt: u64,
+    cached_prompt: u64,
+    completion: u64,
+    reasoning: u64,
+    cost: i128,
+}
+
+#[derive(Row, Deserialize)]
+pub(super) struct TotalsRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub(super) account: Uuid,
+    requests: u64,
+    prompt: u64,
+    cached_prompt: u64,
+    completion: u64,
+    reasoning: u64,
+    cost: i128,
+}
+
+macro_rules! with_sums {
+    ($($row:ty),+) => {$(
+        impl $row {
+            pub(super) fn sums(&self) -> Sums {
+                Sums {
+                    requests: self.requests,
+                    prompt: self.prompt,
+                    cached_prompt: self.cached_prompt,
+                    completion: self.completion,
+                    reasoning: self.reasoning,
+                    cost_pico: self.cost,
+                }
+            }
+        }
+    )+};
+}
+
+with_sums!(StatsRow, TotalsRow);
