@@ -7,11 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod feed;
+pub mod http;
 mod outside;
+mod service;
 mod sink;
 pub mod store;
 
 pub use feed::{Applied, Feed};
 pub use outside::{Outside, System};
+pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts};
 pub use sink::LedgerSink;
 pub use store::{PostgresStore, SqliteStore, Store, StoreError};

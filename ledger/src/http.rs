@@ -1,0 +1,120 @@
+//! The private port: what gateways and the command line ask a ledger of another process. JSON over HTTP.
+//!
+//! | | |
+//! |---|---|
+//! | `POST /internal/v1/accounts` | [`OpenAccount`] → [`OpenedAccount`](schemas::api::OpenedAccount) |
+//! | `GET /internal/v1/accounts/{id}` | → [`AccountView`](schemas::api::AccountView) |
+//! | `GET /internal/v1/accounts/{id}/balance` | → [`Balance`](schemas::api::Balance) |
+//! | `GET /internal/v1/accounts/{id}/statement?after=&limit=` | → [`Statement`](schemas::api::Statement) |
+//! | `POST /internal/v1/accounts/{id}/keys` | [`IssueKey`] → [`IssuedKey`](schemas::api::IssuedKey) |
+//! | `POST /internal/v1/accounts/{id}/grants` | [`GrantCredit`] → [`Granted`](schemas::api::Granted) |
+//! | `GET /internal/v1/keys/{hash}` | → [`KeyView`](schemas::api::KeyView), or `null` where no live key has that hash |
+//! | `GET /healthz`, `GET /readyz` | the process runs; the store answers |
+//!
+//! A [`Refusal`](schemas::api::Refusal) is the body of a 404, 409 or 422; everything else that goes wrong has
+//! `{"code", "message"}`: 401 without the shared secret, 503 where the ledger can't do it now. An unknown key is an
+//! answer and no 404, so that a wrong URL never reads as a wrong key.
+
+mod answer;
+mod auth;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::{get, post};
+use schemas::AccountId;
+use schemas::api::{GrantCredit, IssueKey, OpenAccount, StatementQuery};
+use schemas::config::Secret;
+use schemas::event::KeyHash;
+use serde::Deserialize;
+
+use self::answer::{Answer, Body, Failure, Parameters, Segment, answer};
+use crate::Ledger;
+
+const MAX_BODY_BYTES: usize = 64 << 10;
+const DEFAULT_ENTRIES: u32 = 100;
+
+type Service = State<Arc<Ledger>>;
+
+/// The private port's routes. Everything but the two health questions needs `secret` as a bearer token.
+pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
+    let internal = Router::new()
+        .route("/accounts", post(open_account))
+        .route("/accounts/{id}", get(account))
+        .route("/accounts/{id}/balance", get(balance))
+        .route("/accounts/{id}/statement", get(statement))
+        .route("/accounts/{id}/keys", post(issue_key))
+        .route("/accounts/{id}/grants", post(grant_credit))
+        .route("/keys/{hash}", get(find_key))
+        .layer(axum::middleware::from_fn_with_state(Arc::new(secret), auth::require));
+    Router::new()
+        .nest("/internal/v1", internal)
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .fallback(async || Failure::NoRoute)
+        .method_not_allowed_fallback(async || Failure::NoRoute)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(service)
+}
+
+async fn ready(State(service): Service) -> Result<&'static str, Failure> {
+    service.ready().await?;
+    Ok("ok")
+}
+
+async fn open_account(State(service): Service, Body(command): Body<OpenAccount>) -> Answer {
+    answer(service.open_account(command).await)
+}
+
+async fn account(State(service): Service, Segment(account): Segment<AccountId>) -> Answer {
+    answer(service.account(account).await)
+}
+
+async fn balance(State(service): Service, Segment(account): Segment<AccountId>) -> Answer {
+    answer(service.balance(account).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+async fn statement(
+    State(service): Service,
+    Segment(account_id): Segment<AccountId>,
+    Parameters(page): Parameters<Page>,
+) -> Answer {
+    let after = page.after.map(schemas::Offset);
+    let limit = page.limit.unwrap_or(DEFAULT_ENTRIES);
+    answer(service.statement(StatementQuery { account_id, after, limit }).await)
+}
+
+async fn issue_key(
+    State(service): Service,
+    Segment(account): Segment<AccountId>,
+    Body(command): Body<IssueKey>,
+) -> Answer {
+    same_account(account, command.account_id)?;
+    answer(service.issue_key(command).await)
+}
+
+async fn grant_credit(
+    State(service): Service,
+    Segment(account): Segment<AccountId>,
+    Body(command): Body<GrantCredit>,
+) -> Answer {
+    same_account(account, command.account_id)?;
+    answer(service.grant_credit(command).await)
+}
+
+async fn find_key(State(service): Service, Segment(hash): Segment<KeyHash>) -> Answer {
+    answer(service.find_key(hash).await)
+}
+
+fn same_account(path: AccountId, body: AccountId) -> Result<(), Failure> {
+    let differs = || Failure::invalid("account_id", format!("is {body} in the body, but {path} in the path"));
+    (path == body).then_some(()).ok_or_else(differs)
+}

@@ -1,0 +1,97 @@
+//! Questions and commands. A command appends events and returns when the ledger, in this process or another, has applied
+//! them, so whoever gave it reads its own writes.
+
+mod commands;
+mod contact;
+mod open;
+mod outcome;
+mod questions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventlog::EventLog;
+use schemas::api::Refusal;
+use schemas::catalogue::Catalogue;
+use schemas::config::Secret;
+use schemas::{AccountId, Position};
+use thiserror::Error;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::feed::Feed;
+use crate::outside::Outside;
+use crate::store::{Store, StoreError};
+
+/// How long a command waits for its event to be applied.
+pub const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Commands that may run at once; those on one account always take turns.
+const LANES: usize = 64;
+
+/// Why the ledger did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// It refused, and whoever asked can mend it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The event is in the log, for ever, but no ledger has applied it in time.
+    #[error(
+        "the event was appended at {position} but is not applied yet after {} s: look whether a ledger runs over that \
+         partition, and look at the account before you repeat the command",
+        APPLY_TIMEOUT.as_secs()
+    )]
+    NotYetApplied {
+        /// Where it is in the log.
+        position: Position,
+    },
+    /// The store or the log can't be reached or refused.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<StoreError> for LedgerError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// What a [`Ledger`] is made of.
+pub struct Parts {
+    /// The ledger's database.
+    pub store: Arc<dyn Store>,
+    /// Where commands append.
+    pub log: Arc<dyn EventLog>,
+    /// Tells what the sink of this process has applied; one that never tells is fine where the sink runs elsewhere.
+    pub feed: Arc<Feed>,
+    /// Plans on sale.
+    pub catalogue: Catalogue,
+    /// Under which keys are hashed.
+    pub pepper: Secret,
+    /// Time and randomness.
+    pub outside: Arc<dyn Outside>,
+}
+
+/// The ledger's service. Has no `Debug`: it holds the pepper.
+pub struct Ledger {
+    parts: Parts,
+    lanes: [Mutex<()>; LANES],
+}
+
+impl Ledger {
+    /// Puts a service together.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, lanes: std::array::from_fn(|_| Mutex::new(())) }
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<(), LedgerError> {
+        Ok(self.parts.store.ping().await?)
+    }
+
+    /// Makes commands on one account take turns in this process, so that a limit which is looked at first is not
+    /// overrun. Ledgers of several processes can overrun it by one key each.
+    async fn turn(&self, account: AccountId) -> MutexGuard<'_, ()> {
+        let lane = usize::try_from(account.0.as_u128() % LANES as u128).unwrap_or(0);
+        self.lanes[lane].lock().await
+    }
+}

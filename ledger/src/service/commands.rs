@@ -1,0 +1,85 @@
+//! Keys and credit.
+
+use accounting::api_key;
+use schemas::api::{GrantCredit, Granted, IssueKey, IssuedKey, Refusal};
+use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1};
+use schemas::money::MAX_USD;
+use schemas::{EventData, EventId, KeyId, LotId};
+
+use super::contact::label;
+use super::{Ledger, LedgerError};
+use crate::outside::fresh_id;
+
+/// Credit given is drawn in the order in which it was given.
+pub(super) const GRANT_PRIORITY: u8 = 100;
+
+const MAX_NAME_CHARACTERS: usize = 100;
+const MAX_REASON_CHARACTERS: usize = 500;
+const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
+
+/// A key that is made, but not issued yet.
+pub(super) struct NewKey {
+    pub(super) event: KeyIssuedV1,
+    pub(super) issued: IssuedKey,
+}
+
+impl NewKey {
+    pub(super) fn hash(&self) -> KeyHash {
+        self.event.hash
+    }
+}
+
+impl Ledger {
+    /// Issues a key; returns when the ledger has applied it.
+    pub async fn issue_key(&self, command: IssueKey) -> Result<IssuedKey, LedgerError> {
+        let name = label("name", &command.name, MAX_NAME_CHARACTERS)?;
+        let _turn = self.turn(command.account_id).await;
+        let stored = self.stored(command.account_id).await?;
+        if let Some(limit) = stored.state.plan.max_keys
+            && stored.state.keys.len() >= limit as usize
+        {
+            return Err(Refusal::KeyLimit { limit }.into());
+        }
+        let key = self.new_key(name);
+        let id = EventId(fresh_id(&*self.parts.outside));
+        self.post(id, command.account_id, EventData::KeyIssued(key.event), "name").await?;
+        Ok(key.issued)
+    }
+
+    /// Gives credit; returns when the ledger has applied it.
+    pub async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError> {
+        let GrantCredit { account_id, amount_usd, reason, idempotency_key } = command;
+        if !amount_usd.is_positive() || !amount_usd.in_range() {
+            let detail = format!("{amount_usd} USD; a grant is above zero and at most {MAX_USD} USD");
+            return Err(Refusal::Invalid { field: "amount_usd".into(), detail }.into());
+        }
+        let reason = label("reason", &reason, MAX_REASON_CHARACTERS)?;
+        self.stored(account_id).await?;
+        let (event, lot) = match &idempotency_key {
+            Some(key) => {
+                let key = label("idempotency_key", key, MAX_IDEMPOTENCY_KEY_CHARACTERS)?;
+                (account_id.derive(&format!("grant:{key}")), account_id.derive(&format!("lot:{key}")))
+            }
+            None => (fresh_id(&*self.parts.outside), fresh_id(&*self.parts.outside)),
+        };
+        let lot_id = LotId(lot);
+        let source = CreditSource::Promotion;
+        let grant = CreditGrantedV1 { lot_id, source, amount_usd, priority: GRANT_PRIORITY, reason };
+        let posted = self.post(EventId(event), account_id, EventData::CreditGranted(grant), "amount_usd").await?;
+        if posted.amount != amount_usd {
+            let detail = format!("it was used for a grant of {} USD before; use another one", posted.amount);
+            return Err(Refusal::Invalid { field: "idempotency_key".into(), detail }.into());
+        }
+        Ok(Granted { lot_id, balance_usd: posted.balance })
+    }
+
+    pub(super) fn new_key(&self, name: String) -> NewKey {
+        let mut random = [0; api_key::RANDOM_BYTES];
+        self.parts.outside.fill(&mut random);
+        let key = api_key::generate(&random);
+        let key_id = KeyId(fresh_id(&*self.parts.outside));
+        let hash = key.hash(self.parts.pepper.expose().as_bytes());
+        let event = KeyIssuedV1 { key_id, name, hash, hint: key.hint() };
+        NewKey { event, issued: IssuedKey { key_id, secret: key.into_secret() } }
+    }
+}

@@ -1,0 +1,104 @@
+//! From an event to what became of it.
+
+use std::time::Duration;
+
+use eventlog::{AppendError, Record};
+use schemas::api::Refusal;
+use schemas::{AccountId, Event, EventData, EventId, Offset, Position, Usd};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::{APPLY_TIMEOUT, Ledger, LedgerError};
+use crate::store::Fate;
+
+/// The `source` of events that commands make.
+const SOURCE: &str = "/modelhub/ledger";
+
+/// Between two looks at a position that another process moves: the first, and the longest.
+const FIRST_POLL: Duration = Duration::from_millis(5);
+const LONGEST_POLL: Duration = Duration::from_millis(160);
+
+/// What a posted event did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Posted {
+    /// What the balance changed by.
+    pub(super) amount: Usd,
+    /// The balance with it.
+    pub(super) balance: Usd,
+}
+
+impl Ledger {
+    /// Appends an event about `account` and returns when it is posted. An event id that is posted already stays as it
+    /// was posted.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] of `field` where the event went into quarantine.
+    pub(super) async fn post(
+        &self,
+        id: EventId,
+        account: AccountId,
+        data: EventData,
+        field: &str,
+    ) -> Result<Posted, LedgerError> {
+        let position = self.append(id, account, data).await?;
+        self.wait_until_applied(position).await?;
+        match self.parts.store.fate(id, position).await? {
+            Some(Fate::Posted { account: of, amount, balance }) if of == account => Ok(Posted { amount, balance }),
+            Some(Fate::Posted { .. }) => {
+                let detail = format!("event {id} is posted to another account");
+                Err(Refusal::Invalid { field: field.into(), detail }.into())
+            }
+            Some(Fate::Quarantined { reason, detail }) => {
+                let detail = format!("the event was quarantined as {reason}: {detail}");
+                Err(Refusal::Invalid { field: field.into(), detail }.into())
+            }
+            None => Err(LedgerError::Unavailable(format!(
+                "event {id} at {position} was applied, but the ledger's store knows nothing of it; run `modelhub audit`"
+            ))),
+        }
+    }
+
+    async fn append(&self, id: EventId, account: AccountId, data: EventData) -> Result<Position, LedgerError> {
+        let event = Event { id, source: SOURCE.into(), subject: account, time: self.parts.outside.now(), data };
+        let payload = event.encode().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        match self.parts.log.append(Record { key: account, payload: payload.into() }).await {
+            Ok(position) => Ok(position),
+            Err(error @ AppendError::TooLarge { .. }) => {
+                Err(Refusal::Invalid { field: "command".into(), detail: error.to_string() }.into())
+            }
+            Err(error @ AppendError::Unavailable(_)) => Err(LedgerError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// The sink of this process tells; of another process's sink, the store does.
+    async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
+        let applied = async {
+            tokio::select! {
+                () = self.told(position) => {}
+                () = self.polled(position) => {}
+            }
+        };
+        timeout(APPLY_TIMEOUT, applied).await.map_err(|_| LedgerError::NotYetApplied { position })
+    }
+
+    async fn told(&self, position: Position) {
+        let mut progress = self.parts.feed.progress();
+        let reached = |next: &Offset| *next > position.offset;
+        // The feed outlives the service, so it never closes.
+        drop(progress.wait_for(|positions| positions.get(&position.partition).is_some_and(reached)).await);
+    }
+
+    /// A store that can't answer just now may still do so in time; the event is in the log already.
+    async fn polled(&self, position: Position) {
+        let mut pause = FIRST_POLL;
+        loop {
+            sleep(pause).await;
+            match self.parts.store.head(position.partition).await {
+                Ok(head) if head.next > position.offset => return,
+                Ok(_) => {}
+                Err(error) => debug!(%error, %position, "waiting for an event to be applied"),
+            }
+            pause = (pause * 2).min(LONGEST_POLL);
+        }
+    }
+}
