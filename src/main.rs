@@ -1,1 +1,54 @@
-fn main(){}
+//! `modelhub`: one executable, two ways to run it. The services are library crates; this package wires them.
+
+#![forbid(unsafe_code)]
+
+mod adapters;
+mod admin;
+mod cli;
+mod config;
+mod data_dir;
+mod demo_account;
+mod logging;
+mod outside;
+mod ready;
+mod services;
+mod shutdown;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The one place where an error that ends the process is told; nobody is left to tell if that fails.
+            let _ = writeln!(std::io::stderr(), "modelhub: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> Result<()> {
+    if let Some(Command::Ready { url }) = &cli.command {
+        return ready::check(url).await;
+    }
+    let loaded = config::load(cli.config.as_deref())?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Admin(admin) => admin::run(loaded, admin).await,
+        service => {
+            logging::start();
+            match service {
+                Command::Gateway => services::gateway::run(loaded).await,
+                Command::Ledger => services::ledger::run(loaded).await,
+                Command::Projector => services::projector::run(loaded).await,
+                Command::Serve | Command::Ready { .. } | Command::Admin(_) => services::embedded::run(loaded).await,
+            }
+        }
+    }
+}

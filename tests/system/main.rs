@@ -1,3 +1,6 @@
 //! Whole-system tests, on real engines: one binary, so that each engine starts once.
 
+mod client;
 mod conformance;
+mod scenario;
+mod system;

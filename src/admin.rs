@@ -1,0 +1,77 @@
+//! `modelhub admin`: on the running system over its private port, else on the data folder.
+
+mod print;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use gateway::ledger_http::HttpLedger;
+use gateway::ports::Ledger;
+use schemas::api::{GrantCredit, IssueKey, OpenAccount, Statement, StatementQuery};
+use schemas::config::Secret;
+use schemas::{AccountId, Usd};
+
+use crate::adapters::InProcessLedger;
+use crate::cli::{Admin, AdminCommand};
+use crate::config::Loaded;
+use crate::data_dir::{self, DataDir};
+use crate::services::embedded::Embedded;
+
+/// Entries asked for at once.
+const PAGE: u32 = 1_000;
+
+/// Carries out one command.
+pub(crate) async fn run(loaded: Loaded, admin: Admin) -> Result<()> {
+    if let Some(url) = &loaded.config.ledger.url {
+        let secret = loaded.config.ledger.secret.as_ref().context("ledger.url is set, but ledger.secret is not")?;
+        return command(&HttpLedger::new(url, secret)?, admin).await;
+    }
+    match DataDir::take(&loaded.config.data_dir)? {
+        None => {
+            let control = data_dir::read_control(&loaded.config.data_dir)?;
+            command(&HttpLedger::new(&control.url, &Secret::new(control.secret))?, admin).await
+        }
+        Some(data) => {
+            crate::logging::start();
+            let embedded = Embedded::start(&data, loaded.catalogue, loaded.config.key_pepper).await?;
+            let result = command(&InProcessLedger(Arc::clone(&embedded.ledger)), admin).await;
+            embedded.stop().await;
+            result
+        }
+    }
+}
+
+async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
+    let json = admin.json;
+    match admin.command {
+        AdminCommand::OpenAccount { email, plan } => {
+            let opened = ledger.open_account(OpenAccount { email, plan }).await?;
+            print::opened(&opened, json)
+        }
+        AdminCommand::IssueKey { account, name } => {
+            print::issued(&ledger.issue_key(IssueKey { account_id: account, name }).await?, json)
+        }
+        AdminCommand::Grant { account, amount, reason, idempotency_key } => {
+            let command = GrantCredit { account_id: account, amount_usd: amount, reason, idempotency_key };
+            print::granted(&ledger.grant_credit(command).await?, json)
+        }
+        AdminCommand::Balance { account } => print::balance(&ledger.balance(account).await?, json),
+        AdminCommand::Statement { account } => print::statement(&whole_statement(ledger, account).await?, json),
+    }
+}
+
+/// All pages as one. Postings are only ever added at the end, so what is read while others are added is still a
+/// statement: as of its last entry.
+async fn whole_statement(ledger: &dyn Ledger, account_id: AccountId) -> Result<Statement> {
+    let mut whole =
+        Statement { account_id, opening_usd: Usd::ZERO, closing_usd: Usd::ZERO, entries: Vec::new(), next: None };
+    loop {
+        let page = ledger.statement(StatementQuery { account_id, after: whole.next, limit: PAGE }).await?;
+        whole.entries.extend(page.entries);
+        whole.closing_usd = page.closing_usd;
+        whole.next = page.next;
+        if whole.next.is_none() {
+            return Ok(whole);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `modelhub.toml` and the environment, read once at start. Whatever makes no sense is an error that names its key.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use schemas::Usd;
+use schemas::catalogue::{Catalogue, Model, PlanTerms};
+use schemas::config::Config;
+
+/// The file that is read where none is named.
+const FILE: &str = "modelhub.toml";
+/// The upstream that is there without being configured.
+pub(crate) const DEMO_UPSTREAM: &str = "demo";
+
+/// Variables of the environment that share the prefix and are no configuration keys.
+const NOT_KEYS: [&str; 2] = ["config", "log"];
+/// Those of the tests' engines.
+const NOT_KEYS_PREFIX: &str = "test_";
+
+/// The configuration and the catalogue that it leads to.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) catalogue: Catalogue,
+}
+
+/// Reads the configuration: the file (`--config`, else `modelhub.toml` in the current folder where there is one), then
+/// `MODELHUB_…` variables over it.
+pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
+    let mut figment = Figment::new();
+    match file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        None if Path::new(FILE).exists() => figment = figment.merge(Toml::file_exact(FILE)),
+        None => {}
+    }
+    let env = Env::prefixed("MODELHUB_").filter(|key| !key.starts_with(NOT_KEYS_PREFIX)).ignore(&NOT_KEYS).split("__");
+    let config: Config = figment.merge(env).extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+    let catalogue = catalogue(&config)?;
+    Ok(Loaded { config, catalogue })
+}
+
+fn defaults() -> Result<Config> {
+    Figment::new().merge(Toml::string(include_str!("config/defaults.toml"))).extract().context("the built-in defaults")
+}
+
+fn catalogue(config: &Config) -> Result<Catalogue> {
+    let defaults = defaults()?;
+    let mut catalogue = Catalogue::default();
+    for plan in defaults.plans.into_iter().chain(config.plans.iter().cloned()) {
+        let id = plan.id.clone();
+        let terms = plan.on(catalogue.plans.get(&id)).with_context(|| {
+            format!("plans: `{id}` is a new plan and must have every term (all but max_keys are required)")
+        })?;
+        check_plan(&terms)?;
+        catalogue.plans.insert(id, terms);
+    }
+    let models = if config.models.is_empty() { &defaults.models } else { &config.models };
+    for model in models {
+        check_model(model, config)?;
+        let twice = catalogue.models.insert(model.id.clone(), model.clone()).is_some();
+        ensure!(!twice, "models: `{}` is there twice; give each model an id of its own", model.id);
+    }
+    let mut names: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("upstreams: `{}` is there twice; give each upstream a name of its own", twice[0]);
+    }
+    ensure!(!names.contains(&DEMO_UPSTREAM), "upstreams: `{DEMO_UPSTREAM}` is the built-in one; choose another name");
+    Ok(catalogue)
+}
+
+fn check_plan(terms: &PlanTerms) -> Result<()> {
+    for (key, value) in [("price_usd", terms.price_usd), ("trial_credit_usd", terms.trial_credit_usd)] {
+        ensure!(value >= Usd::ZERO, "plans: `{}`: {key} is {value}; it can't be negative", terms.id);
+        ensure!(value.as_decimal().scale() <= 2, "plans: `{}`: {key} is {value}; it has at most 2 decimals", terms.id);
+    }
+    Ok(())
+}
+
+fn check_model(model: &Model, config: &Config) -> Result<()> {
+    let known = model.upstream == DEMO_UPSTREAM || config.upstreams.iter().any(|u| u.name == model.upstream);
+    ensure!(
+        known,
+        "models: `{}`: upstream `{}` is none of [[upstreams]] and not the built-in `{DEMO_UPSTREAM}`",
+        model.id,
+        model.upstream
+    );
+    ensure!(!model.id.is_empty(), "models: a model has an empty id");
+    for (key, value) in [("context_tokens", model.context_tokens), ("max_output_tokens", model.max_output_tokens)] {
+        let range = 1..=schemas::usage::MAX_TOKENS;
+        ensure!(range.contains(&value), "models: `{}`: {key} is {value}; it must be 1 to {}", model.id, range.end());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What each subcommand runs.
+
+pub(crate) mod embedded;
+pub(crate) mod gateway;
+pub(crate) mod ledger;
+pub(crate) mod projector;
+mod shared;

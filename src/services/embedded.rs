@@ -1,0 +1,132 @@
+//! `modelhub serve`: everything in one process, on embedded stores in one data folder.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use eventlog::EventLog;
+use eventlog::embedded::EmbeddedLog;
+use ledger::{Feed, Ledger, LedgerSink, System};
+use projector::{ProjectorSink, UsageStore};
+use schemas::catalogue::Catalogue;
+use schemas::config::Secret;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::shared;
+use crate::adapters::{InProcessLedger, StoreStats};
+use crate::config::Loaded;
+use crate::data_dir::{Control, DataDir, fresh_secret};
+use crate::{demo_account, outside, shutdown};
+
+/// One file, one writer: a single partition keeps the log in one order.
+const PARTITIONS: u32 = 1;
+
+/// The embedded stores, with their consumers running.
+pub(crate) struct Embedded {
+    pub(crate) ledger: Arc<Ledger>,
+    usage: Arc<projector::SqliteStore>,
+    log: Arc<EmbeddedLog>,
+    pub(crate) key_pepper: Secret,
+    consumers: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Embedded {
+    /// Opens the stores of a data folder and starts to fold its log.
+    pub(crate) async fn start(data: &DataDir, catalogue: Catalogue, key_pepper: Option<Secret>) -> Result<Self> {
+        let key_pepper = match key_pepper {
+            Some(pepper) => pepper,
+            None => data.secret("key-pepper")?,
+        };
+        let log = Arc::new(EmbeddedLog::open(&data.file("log.sqlite"), PARTITIONS).await.context("log.sqlite")?);
+        let store = Arc::new(ledger::SqliteStore::open(&data.file("ledger.sqlite")).await.context("ledger.sqlite")?);
+        let usage = Arc::new(projector::SqliteStore::open(&data.file("usage.sqlite")).await.context("usage.sqlite")?);
+        let feed = Arc::new(Feed::default());
+        let stop = CancellationToken::new();
+        let consumers = TaskTracker::new();
+        let ledger_sink =
+            LedgerSink::new(Arc::<ledger::SqliteStore>::clone(&store), Arc::clone(&feed), log.partitions());
+        consumers.spawn(shared::consume(log.clone(), "ledger".to_owned(), Arc::new(ledger_sink), stop.clone()));
+        let usage_sink = ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, log.partitions());
+        consumers.spawn(shared::consume(log.clone(), "projector".to_owned(), Arc::new(usage_sink), stop.clone()));
+        consumers.close();
+        let ledger = Arc::new(Ledger::new(ledger::Parts {
+            store,
+            log: log.clone(),
+            feed,
+            catalogue,
+            pepper: key_pepper.clone(),
+            outside: Arc::new(System),
+        }));
+        Ok(Self { ledger, usage, log, key_pepper, consumers, stop })
+    }
+
+    /// Stops folding, after the batches that are under way.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.consumers.wait().await;
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(loaded: Loaded) -> Result<()> {
+    let Loaded { config, catalogue } = loaded;
+    let data = DataDir::take(&config.data_dir)?.with_context(|| {
+        format!("{} is in use by another modelhub process; stop that, or set data_dir", config.data_dir.display())
+    })?;
+    let stop = shutdown::on_signal()?;
+    let embedded = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone()).await?;
+    let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
+
+    let control_secret = Secret::new(fresh_secret());
+    let control = shared::listen("127.0.0.1:0", "the private port").await?;
+    data.publish_control(&Control {
+        url: format!("http://{}", control.local_addr()?),
+        secret: control_secret.expose().to_owned(),
+    })?;
+    let control_routes = ledger::http::router(embedded.ledger.clone(), control_secret);
+    // The private port outlives the public one: running requests may still ask.
+    let after_gateway = CancellationToken::new();
+    let control = tokio::spawn(gateway::server::serve(control, control_routes, after_gateway.clone()));
+
+    let upstreams = shared::upstreams(&config, &catalogue, &after_gateway).await?;
+    let demo_key = demo_account::key(&config, &data, &embedded.ledger).await?;
+    let (routes, requests) = gateway::build(gateway::Parts {
+        catalogue,
+        upstreams,
+        ledger: in_process,
+        stats: Arc::new(StoreStats(embedded.usage.clone())),
+        log: embedded.log.clone(),
+        key_pepper: embedded.key_pepper.clone(),
+        source: "/modelhub/embedded".to_owned(),
+        context: outside::gateway(),
+    });
+    let listener = shared::listen(&config.listen, "listen").await?;
+    greet(listener.local_addr()?, demo_key.as_deref());
+    gateway::server::serve(listener, routes, stop).await;
+
+    requests.close();
+    requests.wait().await;
+    after_gateway.cancel();
+    control.await.context("the private port")?;
+    embedded.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells where it listens, and a first request to paste.
+fn greet(address: std::net::SocketAddr, demo_key: Option<&str>) {
+    let mut text = format!("ModelHub listens on http://{address} (OpenAI-compatible API: http://{address}/v1)\n");
+    if let Some(key) = demo_key {
+        text.push_str(&format!(
+            "\nTry it (demo account with $5, built-in demo model, nothing leaves this machine):\n\n\
+             curl http://{address}/v1/chat/completions \\\n  \
+             -H \"Content-Type: application/json\" \\\n  \
+             -H \"Authorization: Bearer {key}\" \\\n  \
+             -d '{{\"model\": \"deepseek-v4-flash\", \"messages\": [{{\"role\": \"user\", \"content\": \"Say hello\"}}]}}'\n\n"
+        ));
+    }
+    // Without a standard output there is nobody to greet.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,44 @@
+//! `modelhub ledger`: folds Kafka's log into PostgreSQL, and answers on the private port.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use eventlog::EventLog as _;
+use ledger::{Feed, Ledger, LedgerSink, PostgresStore, System};
+use tokio_util::sync::CancellationToken;
+
+use super::shared;
+use crate::config::Loaded;
+use crate::shutdown;
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(loaded: Loaded) -> Result<()> {
+    let Loaded { config, catalogue } = loaded;
+    let stop = shutdown::on_signal()?;
+    let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?.clone();
+    let key_pepper = shared::required(config.key_pepper.as_ref(), "key_pepper")?.clone();
+    let postgres = shared::required(config.postgres.as_ref(), "postgres.url")?;
+    let store = Arc::new(PostgresStore::open(postgres.url.expose()).await.context("postgres.url")?);
+    let log = shared::kafka(&config, "modelhub-ledger").await?;
+    let feed = Arc::new(Feed::default());
+    let sink = LedgerSink::new(store.clone(), feed.clone(), log.partitions());
+    let consuming = CancellationToken::new();
+    let consumer = shared::consume(log.clone(), shared::group(&config, "ledger"), Arc::new(sink), consuming.clone());
+    let consumer = tokio::spawn(consumer);
+    let service = Arc::new(Ledger::new(ledger::Parts {
+        store,
+        log,
+        feed,
+        catalogue,
+        pepper: key_pepper,
+        outside: Arc::new(System),
+    }));
+    let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
+    tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");
+    // Commands wait for the consumer, so that goes last.
+    gateway::server::serve(listener, ledger::http::router(service, secret), stop).await;
+    consuming.cancel();
+    consumer.await.context("the ledger's consumer")?;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What several services need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use eventlog::kafka::{KafkaConfig, KafkaLog};
+use eventlog::{EventLog, Sink};
+use gateway::{Upstream, Upstreams};
+use projector::ClickHouseStore;
+use schemas::catalogue::Catalogue;
+use schemas::config::{Config, Secret, Upstream as UpstreamConfig};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::DEMO_UPSTREAM;
+
+/// The consumer group of all services of one kind on one topic.
+pub(super) fn group(config: &Config, service: &str) -> String {
+    let topic = config.kafka.as_ref().map_or("modelhub.events", |kafka| &kafka.topic);
+    format!("{topic}.{service}")
+}
+
+/// How long a consumer that failed rests before it is run again.
+const RERUN_AFTER: Duration = Duration::from_secs(1);
+
+/// Listens on `address`, which the configuration has under `key`.
+pub(super) async fn listen(address: &str, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: listening on {address}"))
+}
+
+/// What a key of the configuration must hold in distributed mode.
+pub(super) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
+    let variable = format!("MODELHUB_{}", key.replace('.', "__").to_uppercase());
+    value.with_context(|| format!("{key} is not set; distributed mode needs it (modelhub.toml, or {variable})"))
+}
+
+/// Connects to Kafka.
+pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
+    let kafka = required(config.kafka.as_ref(), "kafka.brokers")?;
+    let log = KafkaLog::connect(KafkaConfig {
+        brokers: kafka.brokers.clone(),
+        topic: kafka.topic.clone(),
+        partitions: kafka.partitions,
+        replication: u16::try_from(kafka.replication).context("kafka.replication is too large")?,
+        client_id: client_id.to_owned(),
+    });
+    Ok(Arc::new(log.await.with_context(|| format!("kafka.brokers: {}", kafka.brokers))?))
+}
+
+/// Connects to `ClickHouse`.
+pub(super) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
+    let clickhouse = required(config.clickhouse.as_ref(), "clickhouse.url")?;
+    let store = ClickHouseStore::connect(clickhouse).await;
+    Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", clickhouse.url))?))
+}
+
+/// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where.
+pub(super) async fn consume(log: Arc<dyn EventLog>, group: String, sink: Arc<dyn Sink>, stop: CancellationToken) {
+    while let Err(error) = log.run(&group, Arc::clone(&sink), stop.clone()).await {
+        tracing::error!(group, %error, "the consumer failed and will be run again");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RERUN_AFTER) => {}
+        }
+    }
+}
+
+/// Prepares every upstream of the configuration, and the built-in demo where a model is on it.
+pub(super) async fn upstreams(config: &Config, catalogue: &Catalogue, stop: &CancellationToken) -> Result<Upstreams> {
+    let mut upstreams = Upstreams::new();
+    for upstream in &config.upstreams {
+        let key = match &upstream.api_key_env {
+            Some(variable) => Some(Secret::new(std::env::var(variable).with_context(|| {
+                format!(
+                    "upstreams: `{}`: api_key_env names {variable}, which is not set in the environment",
+                    upstream.name
+                )
+            })?)),
+            None => None,
+        };
+        upstreams.insert(upstream.name.clone(), Arc::new(Upstream::new(upstream, key.as_ref())?));
+    }
+    if catalogue.models.values().any(|model| model.upstream == DEMO_UPSTREAM) {
+        let demo = demo_upstream(stop).await?;
+        upstreams.insert(DEMO_UPSTREAM.to_owned(), Arc::new(Upstream::new(&demo, None)?));
+    }
+    Ok(upstreams)
+}
+
+/// Starts the demo upstream on a free loopback port.
+async fn demo_upstream(stop: &CancellationToken) -> Result<UpstreamConfig> {
+    let listener = listen("127.0.0.1:0", "the demo upstream").await?;
+    let base_url = format!("http://{}/v1", listener.local_addr()?);
+    tokio::spawn(gateway::server::serve(listener, gateway::demo::routes(), stop.clone()));
+    Ok(UpstreamConfig {
+        name: DEMO_UPSTREAM.to_owned(),
+        base_url,
+        api_key_env: None,
+        connect_timeout_ms: 2_000,
+        first_token_timeout_ms: 60_000,
+        idle_timeout_ms: 30_000,
+    })
+}

@@ -1,0 +1,200 @@
+//! ModelHub as a whole, in either mode: the processes that a test starts, and what it asks of them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::process::Process;
+
+use crate::client::Client;
+
+/// The lines that the services of `docker-compose.yml` run with.
+const DISTRIBUTED: &str = include_str!("../../deploy/modelhub.env");
+
+/// A running installation.
+pub(crate) struct System {
+    /// `host:port` of the public API.
+    pub(crate) address: String,
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    services: Vec<Service>,
+    /// Databases and topics, for as long as the system runs.
+    _engines: Option<Engines>,
+}
+
+struct Service {
+    name: &'static str,
+    /// Where its `/readyz` is.
+    address: String,
+    process: Process,
+}
+
+struct Engines {
+    _kafka: tests::kafka::Cluster,
+    _postgres: tests::postgres::Database,
+    _clickhouse: tests::clickhouse::Database,
+}
+
+fn loopback() -> String {
+    format!("127.0.0.1:{}", tests::port())
+}
+
+impl System {
+    /// Everything in one process.
+    pub(crate) async fn embedded() -> Self {
+        Self::embedded_with(&[]).await
+    }
+
+    /// Everything in one process, with more configuration.
+    pub(crate) async fn embedded_with(more: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = loopback();
+        let data = folder.path().join("data").display().to_string();
+        let mut environment =
+            vec![("MODELHUB_LISTEN".to_owned(), address.clone()), ("MODELHUB_DATA_DIR".to_owned(), data)];
+        environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), _engines: None };
+        system.start("serve", address).await;
+        system
+    }
+
+    /// A gateway, a ledger and a projector on real Kafka, PostgreSQL and ClickHouse, configured as by
+    /// `docker-compose.yml`.
+    pub(crate) async fn distributed() -> Self {
+        let (kafka, postgres, clickhouse) =
+            tokio::join!(tests::kafka::cluster(), tests::postgres::database(), tests::clickhouse::database());
+        let folder = tempfile::tempdir().expect("a folder");
+        let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
+        let mut environment: Vec<(String, String)> = DISTRIBUTED
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| {
+                let (key, value) = line.split_once('=').expect("KEY=value");
+                let here = match key {
+                    "MODELHUB_LISTEN" => gateway.clone(),
+                    "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
+                    "MODELHUB_PROJECTOR__LISTEN" => projector.clone(),
+                    "MODELHUB_LEDGER__URL" => format!("http://{ledger}"),
+                    "MODELHUB_KAFKA__BROKERS" => kafka.brokers().to_owned(),
+                    "MODELHUB_KAFKA__TOPIC" => format!("{}{value}", kafka.topic_prefix()),
+                    "MODELHUB_POSTGRES__URL" => postgres.url().to_owned(),
+                    "MODELHUB_CLICKHOUSE__URL" => clickhouse.url().to_owned(),
+                    "MODELHUB_CLICKHOUSE__DATABASE" => clickhouse.name().to_owned(),
+                    "MODELHUB_CLICKHOUSE__USER" => clickhouse.user().unwrap_or("default").to_owned(),
+                    "MODELHUB_CLICKHOUSE__PASSWORD" => clickhouse.password().unwrap_or_default().to_owned(),
+                    "MODELHUB_KAFKA__PARTITIONS" | "MODELHUB_KAFKA__REPLICATION" => value.to_owned(),
+                    other => panic!("deploy/modelhub.env has {other}, which the tests do not know"),
+                };
+                (key.to_owned(), here)
+            })
+            .collect();
+        environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
+        environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
+        let engines = Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse };
+        let mut system =
+            Self { address: gateway.clone(), folder, environment, services: Vec::new(), _engines: Some(engines) };
+        system.start("ledger", ledger).await;
+        system.start("projector", projector).await;
+        system.start("gateway", gateway).await;
+        system
+    }
+
+    async fn start(&mut self, name: &'static str, address: String) {
+        let process = Process::start(self.command().arg(name));
+        process.answers(&address, "/readyz").await;
+        self.services.push(Service { name, address, process });
+    }
+
+    /// `modelhub`, configured as this system is.
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_modelhub"));
+        command.current_dir(self.folder.path()).envs(self.environment.iter().cloned());
+        command
+    }
+
+    /// Runs `modelhub admin --json …` and gives what it prints.
+    pub(crate) async fn admin(&self, arguments: &[&str]) -> Value {
+        self.try_admin(arguments).await.unwrap_or_else(|error| panic!("admin {arguments:?}: {error}"))
+    }
+
+    /// As `admin`; what it wrote to standard error where it failed.
+    pub(crate) async fn try_admin(&self, arguments: &[&str]) -> Result<Value, String> {
+        let mut command = tokio::process::Command::from(self.command());
+        let output = command.args(["admin", "--json"]).args(arguments).output().await.expect("modelhub admin");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+
+    /// Opens an account; gives its id and a client with its first key.
+    pub(crate) async fn open_account(&self, email: &str) -> (String, Client) {
+        let opened = self.admin(&["open-account", "--email", email]).await;
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        (text(&opened["account_id"]), Client::new(&self.address, &text(&opened["key"]["secret"])))
+    }
+
+    /// The account's balance.
+    pub(crate) async fn balance(&self, account: &str) -> Decimal {
+        decimal(&self.admin(&["balance", "--account", account]).await["balance_usd"])
+    }
+
+    /// The account's balance, once it is `expected`; fails the test where it isn't within a while.
+    pub(crate) async fn balance_becomes(&self, account: &str, expected: Decimal) {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let balance = self.balance(account).await;
+            if balance == expected {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the balance is {balance}, not {expected}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends every service, the gateway first, and starts them again in the order of their dependencies.
+    pub(crate) async fn restart(&self, how: Stop) {
+        for service in self.services.iter().rev() {
+            match how {
+                Stop::Terminate => {
+                    let status = service.process.terminate().await;
+                    assert_eq!(status, 0, "{}: {}", service.name, service.process.stderr());
+                }
+                Stop::Kill9 => service.process.kill9().await,
+            }
+        }
+        for service in &self.services {
+            service.process.start_again();
+            service.process.answers(&service.address, "/readyz").await;
+        }
+    }
+
+    /// The process of a service, by its subcommand.
+    pub(crate) fn process(&self, name: &str) -> &Process {
+        &self.services.iter().find(|service| service.name == name).expect("a service").process
+    }
+
+    /// The data folder of embedded mode.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// All that the services wrote to standard output and error.
+    pub(crate) fn output(&self) -> String {
+        self.services.iter().map(|s| s.process.stdout() + &s.process.stderr()).collect()
+    }
+}
+
+/// How services end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    Terminate,
+    Kill9,
+}
+
+/// An exact decimal of an answer.
+pub(crate) fn decimal(value: &Value) -> Decimal {
+    Decimal::from_str_exact(value.as_str().expect("a decimal as text")).expect("an exact decimal")
+}
