@@ -19,7 +19,7 @@ use crate::watchdog::{Signal, Watchdog};
 use crate::{announce, port, unique};
 
 /// How long a start may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// An empty database that nobody else uses.
 #[derive(Debug)]

@@ -20,7 +20,7 @@
 //!
 //! `MODELHUB_TEST_PG_BIN` (a folder), `MODELHUB_TEST_JAVA`, `MODELHUB_TEST_MVN`, `MODELHUB_TEST_NPM` and
 //! `MODELHUB_TEST_CLICKHOUSE` (programs) each name the only place where that is looked for, `MODELHUB_TEST_CACHE` the
-//! folder that keeps what was downloaded.
+//! folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that no installed server is used.
 
 #![forbid(unsafe_code)]
 

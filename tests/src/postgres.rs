@@ -1,4 +1,4 @@
-//! PostgreSQL: the system's binaries, on a cluster of our own.
+//! `PostgreSQL`: the system's binaries, on a cluster of our own.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::watchdog::{Signal, Watchdog};
 use crate::{announce, lookup, port, unique};
 
 /// How long a start may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// An empty database that nobody else uses.
 #[derive(Debug)]
@@ -199,7 +199,12 @@ fn cluster(binaries: &Path, port: u16) -> Result<Watchdog, String> {
     output(&mut initdb)?;
     let mut server = Command::new(binaries.join("postgres"));
     server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"] {
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "max_connections=200",
+        "recovery_init_sync_method=syncfs",
+    ] {
         server.args(["-c", setting]);
     }
     let watchdog = Watchdog::new(&server, folder, Signal::Quit, user)?;

@@ -12,7 +12,7 @@ use crate::temporary::{self, tail};
 use crate::watchdog::{Signal, Watchdog};
 
 /// How long anything may take that is waited for here.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has happened.
 const PACE: Duration = Duration::from_millis(5);
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -28,9 +28,9 @@ pub(crate) enum Signal {
     Kill,
     /// Asks the program to end.
     Terminate,
-    /// For PostgreSQL: asks it to end without waiting for its clients.
+    /// For `PostgreSQL`: asks it to end without waiting for its clients.
     Interrupt,
-    /// For PostgreSQL: ends it at once, its children with it.
+    /// For `PostgreSQL`: ends it at once, its children with it.
     Quit,
     /// Makes the program stand still.
     Stop,
@@ -195,11 +195,6 @@ impl Watchdog {
         self.state.lock().pid
     }
 
-    /// The folder that goes when the watchdog does.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// What the program wrote to standard output so far, over all its starts.
     pub(crate) fn stdout(&self) -> String {
         self.text("stdout")
@@ -280,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn dropped_with_program_and_folder() {
         let watchdog = watchdog("exec sleep 600");
-        let (pid, folder) = (watchdog.pid().expect("running"), watchdog.folder().to_owned());
+        let (pid, folder) = (watchdog.pid().expect("running"), watchdog.folder.clone());
         let process = std::path::PathBuf::from(format!("/proc/{pid}"));
         assert!(folder.is_dir() && process.exists());
         drop(watchdog);

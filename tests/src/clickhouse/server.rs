@@ -12,17 +12,19 @@ use crate::watchdog::{Signal, Watchdog};
 /// Distributions still carry servers of 2018, which know little of what we ask for.
 const OLDEST: u32 = 24;
 
-/// The program `clickhouse`, if a usable one is installed.
+/// The program `clickhouse`, if a usable one is installed, and if `MODELHUB_TEST_CLICKHOUSE` is not empty.
 ///
 /// # Errors
 ///
 /// The program that `MODELHUB_TEST_CLICKHOUSE` names is not there or too old.
 pub(super) fn find() -> Result<Option<PathBuf>, String> {
     let Some(named) = env::var_os("MODELHUB_TEST_CLICKHOUSE").map(PathBuf::from) else {
-        let program = lookup::program("clickhouse", "MODELHUB_TEST_CLICKHOUSE");
+        let program = lookup::on_path("clickhouse", &env::var_os("PATH").unwrap_or_default());
         return Ok(program.filter(|program| is_usable(program)));
     };
-    if is_usable(&named) {
+    if named.as_os_str().is_empty() {
+        Ok(None)
+    } else if is_usable(&named) {
         Ok(Some(named))
     } else {
         Err(format!("{} ($MODELHUB_TEST_CLICKHOUSE) is no ClickHouse of {OLDEST}.1 or newer", named.display()))

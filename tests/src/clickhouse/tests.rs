@@ -54,7 +54,7 @@ async fn numbers_and_texts_come_back_as_they_went() {
     for wanted in [&facts[1], &facts[2], &facts[10], &facts[2_570], &facts[19_999]] {
         let select = "SELECT ?fields FROM facts WHERE account = ? AND tokens IN ?";
         let found = client.query(select).bind(&wanted.account).bind([wanted.tokens]).fetch_all::<Fact>().await;
-        assert_eq!(found.expect("read"), [wanted.clone()]);
+        assert_eq!(found.expect("read"), std::slice::from_ref(wanted));
     }
     let cost = client.query("SELECT toString(sum(cost)) FROM facts WHERE tokens > 2").fetch_one::<String>().await;
     assert_eq!(cost.expect("summed"), "999.949984860021");
