@@ -1,1 +1,46 @@
-//! 
+//! The ledger's store, of both adapters.
+
+mod commit;
+mod contacts;
+mod events;
+mod history;
+mod reads;
+mod stage;
+
+/// Runs each of these tests against both adapters.
+macro_rules! suite {
+    ($($room:ident::$test:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$room::$test(super::stage::Stage::sqlite().await).await;
+            })*
+        }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$room::$test(super::stage::Stage::postgres().await).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    commit::the_position_moves_only_from_where_it_is,
+    commit::a_commit_that_fails_leaves_nothing,
+    commit::what_no_ledger_may_hold_is_refused,
+    commit::of_concurrent_committers_exactly_one_wins,
+    commit::an_event_id_posts_once_in_all_partitions,
+    commit::a_record_that_cannot_post_is_kept_as_it_is,
+    commit::emptied_lots_and_dropped_keys_are_gone,
+    reads::amounts_are_exact_to_the_last_decimal,
+    reads::a_statement_has_what_moved_money_page_by_page,
+    reads::a_key_is_found_by_its_hash,
+    reads::the_fate_of_an_event_is_known_once_it_is_applied,
+    reads::nothing_asked_is_nothing_found,
+    contacts::one_account_gets_an_email,
+    contacts::of_concurrent_claims_exactly_one_wins,
+    contacts::everything_is_there_after_a_restart,
+    history::any_history_in_any_batches_is_what_the_fold_makes_of_it,
+}
