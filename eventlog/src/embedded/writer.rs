@@ -14,8 +14,8 @@ use crate::{AppendError, Record};
 /// The most records in one transaction, and the most that wait for the next one.
 pub(super) const GROUP: usize = 1_024;
 
-/// Four values a row; far below what `SQLite` lets one statement bind.
-const ROWS_PER_STATEMENT: usize = 512;
+/// Enough rows to make the round trip to the connection cheap; a full statement is prepared once.
+const ROWS_PER_STATEMENT: usize = 64;
 
 /// An append that waits.
 pub(super) struct Append {
@@ -77,7 +77,7 @@ impl Writer {
                         .push_bind(&append.record.payload[..]);
                 })
                 .build()
-                .persistent(rows.len() == 1)
+                .persistent(matches!(rows.len(), 1 | ROWS_PER_STATEMENT))
                 .execute(&mut *tx)
                 .await?;
         }

@@ -27,8 +27,9 @@ impl ClientContext for LoggingContext {
         }
     }
 
+    /// Several a second while no broker can be reached. Whoever waits for an answer says so once.
     fn error(&self, error: KafkaError, reason: &str) {
-        warn!(target: "librdkafka", "{error}: {reason}");
+        debug!(target: "librdkafka", "{error}: {reason}");
     }
 }
 
@@ -87,6 +88,8 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
         .set("partition.assignment.strategy", "cooperative-sticky")
         // A process that died is replaced after this long. One that only seemed dead is refused by the sink.
         .set("session.timeout.ms", "10000")
+        // How soon a member learns that another one came or left.
+        .set("heartbeat.interval.ms", "1000")
         // How much waits in memory for a partition's sink, and how soon it is filled up again.
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "20")

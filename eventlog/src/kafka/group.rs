@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use schemas::PartitionId;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -27,6 +27,9 @@ use crate::{LogError, Sink};
 
 /// How often the group is told how far the sinks have got.
 const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Errors that come closer together than this are one trouble, and one line in the log.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What the group decided.
 enum Rebalance {
@@ -88,6 +91,7 @@ pub(super) async fn run(
         topic: topic.clone(),
         loops: Loops::new(sink),
         progress: Progress::default(),
+        last_error: None,
         decisions,
         consumer: Arc::new(consumer),
     };
@@ -102,6 +106,7 @@ struct Member {
     topic: Topic,
     loops: Loops,
     progress: Progress,
+    last_error: Option<Instant>,
     decisions: mpsc::UnboundedReceiver<Rebalance>,
     consumer: Arc<GroupConsumer>,
 }
@@ -119,7 +124,7 @@ impl Member {
                 // Records come by their partitions' queues; here come the group's decisions, and errors.
                 message = self.consumer.recv() => match message {
                     Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(LogError(error.to_string())),
-                    Err(error) => warn!(topic = self.topic.name(), %error, "the group's consumer is in trouble"),
+                    Err(error) => self.report(&error),
                     Ok(_) => {}
                 },
                 _ = progress.tick() => self.tell_progress(),
@@ -169,6 +174,14 @@ impl Member {
             }
         }
         self.consumer.incremental_unassign(&list).map_err(fail)
+    }
+
+    /// The client goes on trying by itself.
+    fn report(&mut self, error: &KafkaError) {
+        let now = Instant::now();
+        if self.last_error.replace(now).is_none_or(|last| now.duration_since(last) > QUIET) {
+            warn!(topic = self.topic.name(), %error, "the group's consumer waits for the brokers");
+        }
     }
 
     /// Only a hint, for who watches the lag: whether it arrives matters to nobody.
