@@ -60,6 +60,14 @@ impl Edits {
     }
 }
 
+/// Reads the named fields of a JSON object. serde alone would read an array as a struct, too, by position.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it does not begin with {".to_owned());
+    }
+    serde_json::from_slice(text).map_err(|error| error.to_string())
+}
+
 /// For a field whose `null` is to be told apart from its absence: `Option` alone reads both as `None`.
 pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)

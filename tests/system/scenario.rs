@@ -35,7 +35,11 @@ fn request(n: usize) -> Value {
 /// Sends requests `range` and gives each one's charge, in order.
 async fn send(client: &Client, range: std::ops::Range<usize>) -> Vec<(&'static str, Charge)> {
     stream::iter(range)
-        .map(|n| async move { (MODELS[n % 3], client.complete(&request(n)).await) })
+        .map(|n| async move {
+            let charge = client.complete(&request(n)).await;
+            assert_eq!(charge.cost, expected_cost(n), "request {n}: {charge:?}");
+            (MODELS[n % 3], charge)
+        })
         .buffered(CONCURRENCY)
         .collect()
         .await
@@ -147,7 +151,7 @@ fn expected_cost(n: usize) -> Decimal {
     let (prompt, completion) = match n.is_multiple_of(5) {
         true => (2, 10),
         // The trailing space is a token of its own; the echo repeats at most 50 tokens.
-        false => (words + 2, 44 + (words + 1).min(50)),
+        false => (words + 2, 42 + (words + 1).min(50)),
     };
     let completion = if n.is_multiple_of(4) { completion.min((n % 40 + 1) as i64) } else { completion };
     Decimal::new(prompt * input + completion * output, 12)

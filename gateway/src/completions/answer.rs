@@ -28,7 +28,7 @@ pub(crate) struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Reads an answer; `None` where it is no JSON object.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+        json_edit::object(text).ok()
     }
 
     /// The upstream's own counts, where it sent plausible ones.

@@ -62,7 +62,7 @@ const MAX_CHOICES: u64 = 128;
 impl CompletionRequest {
     /// Reads a request's body.
     pub(crate) fn parse(body: Bytes) -> Result<Self, ApiError> {
-        let fields: Fields<'_> = serde_json::from_slice(&body)
+        let fields: Fields<'_> = json_edit::object(&body)
             .map_err(|error| ApiError::invalid_request(None, format!("The body is not a JSON object: {error}.")))?;
         let required = |name: &'static str| {
             ApiError::invalid_request(
@@ -77,7 +77,8 @@ impl CompletionRequest {
             return Err(ApiError::invalid_request(Some("messages"), "`messages` is empty. Send at least one message."));
         }
         let stream = value::<bool>(fields.stream, "stream", "true or false")?.unwrap_or(false);
-        let options = value::<StreamOptions<'_>>(fields.stream_options, "stream_options", "an object")?;
+        let options =
+            fields.stream_options.filter(|value| value.get() != "null").map(StreamOptions::read).transpose()?;
         let include_usage = match options {
             Some(options) => {
                 value::<bool>(options.include_usage, "stream_options", "an object with include_usage true or false")?
@@ -136,7 +137,7 @@ impl CompletionRequest {
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
     /// worst case says so. Every other byte is the client's.
     pub(crate) fn upstream_body(&self, model: &Model, worst: &WorstCase) -> Result<Bytes, ApiError> {
-        let fields: Fields<'_> = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
+        let fields: Fields<'_> = json_edit::object(&self.body).map_err(|_| ApiError::internal())?;
         let whole: &RawValue = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
         let text = &self.body;
         let mut edits = Edits::default();
@@ -146,14 +147,10 @@ impl CompletionRequest {
         }
         if self.stream && !self.include_usage {
             match fields.stream_options.filter(|value| value.get() != "null") {
-                Some(options) => {
-                    let parts: StreamOptions<'_> =
-                        serde_json::from_str(options.get()).map_err(|_| ApiError::internal())?;
-                    match parts.include_usage {
-                        Some(value) => edits.replace(text, value, "true"),
-                        None => edits.add_last(text, options, "include_usage", "true"),
-                    }
-                }
+                Some(options) => match StreamOptions::read(options)?.include_usage {
+                    Some(value) => edits.replace(text, value, "true"),
+                    None => edits.add_last(text, options, "include_usage", "true"),
+                },
                 None => match fields.stream_options {
                     Some(null) => edits.replace(text, null, r#"{"include_usage":true}"#),
                     None => added.push(("stream_options", r#"{"include_usage":true}"#.to_owned())),
@@ -183,6 +180,13 @@ impl CompletionRequest {
 struct StreamOptions<'a> {
     #[serde(borrow, default, deserialize_with = "json_edit::present")]
     include_usage: Option<&'a RawValue>,
+}
+
+impl<'a> StreamOptions<'a> {
+    fn read(value: &'a RawValue) -> Result<Self, ApiError> {
+        json_edit::object(value.get().as_bytes())
+            .map_err(|_| ApiError::invalid_request(Some("stream_options"), "`stream_options` must be an object."))
+    }
 }
 
 /// A field's value; `None` where it is absent or `null`.

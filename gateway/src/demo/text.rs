@@ -109,7 +109,7 @@ mod tests {
             "stop",
             GREETING,
         );
-        check(json!({"messages": [{"content": "What is ü?"}]}), 5, 48, "stop", "This is the built-in demo model");
-        check(json!({}), 0, 44, "stop", "This is");
+        check(json!({"messages": [{"content": "What is ü?"}]}), 5, 46, "stop", "This is the built-in demo model");
+        check(json!({}), 0, 42, "stop", "This is");
     }
 }

@@ -44,6 +44,7 @@ fn bad_requests_name_the_field() {
     check(r#"{"model":"m","messages":[{}],"max_completion_tokens":"9"}"#, Some("max_completion_tokens"), "`max_c");
     check(r#"{"model":"m","messages":[{}],"n":129}"#, Some("n"), "`n` is 129");
     check(r#"{"model":"m","messages":[{}],"stream":true,"stream_options":7}"#, Some("stream_options"), "`stream_o");
+    check(r#"{"model":"m","messages":[{}],"stream":true,"stream_options":[]}"#, Some("stream_options"), "`stream_o");
 }
 
 #[test]
