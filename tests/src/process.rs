@@ -14,7 +14,7 @@ use crate::watchdog::{Signal, Watchdog};
 /// How long anything may take that is waited for here.
 const LIMIT: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has happened.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(20);
 
 /// A running program. It is killed when this value is dropped, and when the test process ends, however it ends.
 ///

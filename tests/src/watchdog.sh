@@ -19,20 +19,23 @@ while read -r order name; do
             echo "started $pid"
             wait "$pid"
             status=$?
+            PATH=$PATH:/usr/bin:/bin
             rm -f "$folder/pid"
             echo "exited $status"
         } &
         ;;
     signal)
-        kill "-$name" "$(cat "$folder/pid")"
+        read -r pid <"$folder/pid" && kill "-$name" "$pid"
         ;;
     esac
 done
 : >"$folder/ended"
 if [ -e "$folder/pid" ]; then
-    pid=$(cat "$folder/pid")
+    read -r pid <"$folder/pid"
     kill "-$signal" "$pid"
+    # A paused program would not notice.
     kill -CONT "$pid"
-fi 2>/dev/null
+fi
 wait
+PATH=$PATH:/usr/bin:/bin
 rm -rf "$folder"
