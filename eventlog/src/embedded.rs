@@ -6,6 +6,7 @@
 //! compare-and-swap on the position (I4) lets each batch in once and the other one re-read.
 
 mod file;
+mod neighbours;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,8 @@ pub struct EmbeddedLog {
     partitions: u32,
     reader: Reader,
     writer: mpsc::Sender<Append>,
-    appended: watch::Receiver<()>,
+    appended: Arc<watch::Sender<()>>,
+    options: SqliteConnectOptions,
     commits: Arc<AtomicU64>,
 }
 
@@ -48,10 +50,10 @@ impl EmbeddedLog {
     async fn with_options(options: SqliteConnectOptions, partitions: u32) -> Result<Self, sqlx::Error> {
         let partitions = file::create(&options, partitions).await?;
         let (writer, queue) = mpsc::channel(writer::GROUP);
-        let (appended_tx, appended) = watch::channel(());
+        let appended = Arc::new(watch::Sender::new(()));
         let commits = Arc::new(AtomicU64::new(0));
-        tokio::spawn(Writer::new(options.clone(), appended_tx, Arc::clone(&commits)).run(queue));
-        Ok(Self { partitions, reader: Reader::new(options, partitions), writer, appended, commits })
+        tokio::spawn(Writer::new(options.clone(), Arc::clone(&appended), Arc::clone(&commits)).run(queue));
+        Ok(Self { partitions, reader: Reader::new(options.clone(), partitions), writer, appended, options, commits })
     }
 
     /// How many transactions this process's appends took so far.
@@ -90,11 +92,12 @@ impl EventLog for EmbeddedLog {
     async fn run(&self, _group: &str, sink: Arc<dyn Sink>, stop: CancellationToken) -> Result<(), LogError> {
         let mut loops = Loops::new(sink);
         for id in (0..self.partitions).map(PartitionId) {
-            loops.start(id, EmbeddedSource::new(id, self.reader.clone(), self.appended.clone()));
+            loops.start(id, EmbeddedSource::new(id, self.reader.clone(), &self.appended));
         }
         let outcome = tokio::select! {
             () = stop.cancelled() => Ok(()),
             ended = loops.ended() => ended,
+            () = neighbours::watch(&self.options, &self.appended) => Ok(()),
         };
         outcome.and(loops.stop_all().await)
     }

@@ -7,26 +7,21 @@
 
 mod client;
 mod group;
+mod producer;
 mod reader;
 mod source;
 mod topic;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use schemas::{Offset, PartitionId, Position};
 use tokio_util::sync::CancellationToken;
 
-use self::client::LoggingContext;
+use self::producer::Producer;
 use self::reader::Readers;
 use self::topic::Topic;
 use crate::{AppendError, Batch, Bounds, EventLog, LogError, MAX_PAYLOAD_BYTES, Record, Sink, partition};
-
-/// How long an append waits for room in the producer's queue before it gives up.
-const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
 /// How to reach the log.
 #[derive(Clone, Debug)]
@@ -38,7 +33,7 @@ pub struct KafkaConfig {
     /// How many partitions the topic is created with. One that is there keeps what it has.
     pub partitions: u32,
     /// How many replicas each partition is created with.
-    pub replication: u16,
+    pub replication: u32,
     /// What this process is called in the brokers' logs and metrics.
     pub client_id: String,
 }
@@ -47,7 +42,7 @@ pub struct KafkaConfig {
 pub struct KafkaLog {
     config: Arc<KafkaConfig>,
     topic: Topic,
-    producer: FutureProducer<LoggingContext>,
+    producer: Producer,
     readers: Readers,
 }
 
@@ -57,7 +52,7 @@ impl KafkaLog {
     pub async fn connect(config: KafkaConfig) -> Result<Self, LogError> {
         let config = Arc::new(config);
         let topic = topic::open(&config).await?;
-        let producer = client::producer(&config).map_err(|error| LogError(format!("no producer: {error}")))?;
+        let producer = Producer::new(Arc::clone(&config)).map_err(|error| LogError(format!("no producer: {error}")))?;
         let readers = Readers::new(Arc::clone(&config), topic.clone());
         Ok(Self { config, topic, producer, readers })
     }
@@ -75,18 +70,8 @@ impl EventLog for KafkaLog {
             return Err(AppendError::TooLarge { size_bytes, max_bytes: MAX_PAYLOAD_BYTES });
         }
         let partition = partition::of(record.key, self.partitions());
-        let key = record.key.to_string();
-        let message = FutureRecord::to(&self.config.topic)
-            .partition(client::partition_number(partition))
-            .key(&key)
-            .payload(&record.payload[..]);
-        match self.producer.send(message, QUEUE_WAIT).await {
-            Ok(delivery) => Ok(Position { partition, offset: Offset(delivery.offset.cast_unsigned()) }),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                Err(AppendError::TooLarge { size_bytes, max_bytes: size_bytes.saturating_sub(1) })
-            }
-            Err((error, _)) => Err(AppendError::Unavailable(error.to_string())),
-        }
+        let offset = self.producer.send(partition, &record).await?;
+        Ok(Position { partition, offset })
     }
 
     async fn end(&self, partition: PartitionId) -> Result<Offset, LogError> {

@@ -1,6 +1,6 @@
 //! A partition's loop on the file.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemas::{Offset, PartitionId};
@@ -10,18 +10,17 @@ use super::file::Reader;
 use crate::run::{ReadError, Source};
 use crate::{Batch, Bounds};
 
-/// How long another process's append may go unnoticed.
-const POLL: Duration = Duration::from_millis(250);
-
 pub(super) struct EmbeddedSource {
     partition: PartitionId,
     reader: Reader,
+    /// Kept, so that waiting for the next append never ends early.
+    _appender: Arc<watch::Sender<()>>,
     appended: watch::Receiver<()>,
 }
 
 impl EmbeddedSource {
-    pub(super) fn new(partition: PartitionId, reader: Reader, appended: watch::Receiver<()>) -> Self {
-        Self { partition, reader, appended }
+    pub(super) fn new(partition: PartitionId, reader: Reader, appender: &Arc<watch::Sender<()>>) -> Self {
+        Self { partition, reader, _appender: Arc::clone(appender), appended: appender.subscribe() }
     }
 }
 
@@ -35,9 +34,8 @@ impl Source for EmbeddedSource {
             if !batch.records.is_empty() {
                 return Ok(batch);
             }
-            tokio::select! {
-                _ = self.appended.changed() => {}
-                () = tokio::time::sleep(POLL) => {}
+            if self.appended.changed().await.is_err() {
+                return Err(ReadError::Passing("nobody appends to the log any more".to_owned()));
             }
         }
     }

@@ -27,12 +27,16 @@ pub(super) struct Append {
 pub(super) struct Writer {
     options: SqliteConnectOptions,
     conn: Option<SqliteConnection>,
-    appended: watch::Sender<()>,
+    appended: Arc<watch::Sender<()>>,
     commits: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub(super) fn new(options: SqliteConnectOptions, appended: watch::Sender<()>, commits: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        appended: Arc<watch::Sender<()>>,
+        commits: Arc<AtomicU64>,
+    ) -> Self {
         Self { options, conn: None, appended, commits }
     }
 

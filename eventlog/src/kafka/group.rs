@@ -1,7 +1,7 @@
 //! A member of a consumer group: it runs the partitions that the group gives it, as long as it has them.
 //!
 //! librdkafka reports what the group decides, and waits until it is told that it was done. What is being applied is let
-//! finish before its partition is given up; the other partitions go on meanwhile (the cooperative protocol).
+//! finish before its partition is given up; the loops of the other partitions stay (the cooperative protocol).
 
 use std::mem;
 use std::sync::{Arc, PoisonError};

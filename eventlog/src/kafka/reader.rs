@@ -47,7 +47,7 @@ impl Readers {
         let (reader, batch) = blocking(move || reader.read(from, range.end, bounds))
             .await
             .map_err(|error| ReadError::Passing(error.0))?;
-        if batch.is_ok() {
+        if let Some(reader) = reader {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, reader);
         }
         batch
@@ -71,9 +71,10 @@ impl Reader {
         Ok(Self { partition, topic: config.topic.clone(), consumer, next: None, held: None })
     }
 
-    fn read(mut self, from: Offset, end: Offset, bounds: Bounds) -> (Self, Result<Batch, ReadError>) {
+    /// Hands itself back where it can go on.
+    fn read(mut self, from: Offset, end: Offset, bounds: Bounds) -> (Option<Self>, Result<Batch, ReadError>) {
         let batch = self.fill(from, end, bounds);
-        (self, batch)
+        (batch.is_ok().then_some(self), batch)
     }
 
     /// Takes what there is before `end`, within the bounds.
