@@ -17,6 +17,8 @@
 
 mod answer;
 mod auth;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -9,6 +9,8 @@
 mod feed;
 pub mod http;
 mod outside;
+#[cfg(test)]
+mod rig;
 mod service;
 mod sink;
 pub mod store;

@@ -6,6 +6,8 @@ mod contact;
 mod open;
 mod outcome;
 mod questions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::feed::Feed;
 use crate::outside::Outside;
 use crate::store::{Store, StoreError};
 
-/// How long a command waits for its event to be applied.
+/// How long a command usually waits for its event to be applied.
 pub const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Commands that may run at once; those on one account always take turns.
@@ -36,13 +38,14 @@ pub enum LedgerError {
     Refused(#[from] Refusal),
     /// The event is in the log, for ever, but no ledger has applied it in time.
     #[error(
-        "the event was appended at {position} but is not applied yet after {} s: look whether a ledger runs over that \
-         partition, and look at the account before you repeat the command",
-        APPLY_TIMEOUT.as_secs()
+        "the event was appended at {position} but is not applied yet after {waited:?}: look whether a ledger runs over \
+         that partition, and look at the account before you repeat the command"
     )]
     NotYetApplied {
         /// Where it is in the log.
         position: Position,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The store or the log can't be reached or refused.
     #[error("{0}")]
@@ -69,6 +72,8 @@ pub struct Parts {
     pub pepper: Secret,
     /// Time and randomness.
     pub outside: Arc<dyn Outside>,
+    /// How long a command waits for its event to be applied; [`APPLY_TIMEOUT`] but for a reason.
+    pub apply_timeout: Duration,
 }
 
 /// The ledger's service. Has no `Debug`: it holds the pepper.

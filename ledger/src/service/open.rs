@@ -24,13 +24,8 @@ impl Ledger {
     pub async fn open_account(&self, command: OpenAccount) -> Result<OpenedAccount, LedgerError> {
         let email = contact::email(&command.email)?;
         let plan = self.plan(&command.plan)?;
-        let account_id = match self.parts.store.contact(&email).await? {
-            Some(account) => account,
-            None => {
-                let candidate = AccountId(fresh_id(&*self.parts.outside));
-                self.parts.store.claim_contact(&email, candidate, self.parts.outside.now()).await?
-            }
-        };
+        let candidate = AccountId(fresh_id(&*self.parts.outside));
+        let account_id = self.parts.store.claim_contact(&email, candidate, self.parts.outside.now()).await?;
         let _turn = self.turn(account_id).await;
         let taken = || LedgerError::from(Refusal::EmailTaken { account_id });
 

@@ -8,7 +8,7 @@ use schemas::{AccountId, Event, EventData, EventId, Offset, Position, Usd};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::{APPLY_TIMEOUT, Ledger, LedgerError};
+use super::{Ledger, LedgerError};
 use crate::store::Fate;
 
 /// The `source` of events that commands make.
@@ -78,7 +78,8 @@ impl Ledger {
                 () = self.polled(position) => {}
             }
         };
-        timeout(APPLY_TIMEOUT, applied).await.map_err(|_| LedgerError::NotYetApplied { position })
+        let waited = self.parts.apply_timeout;
+        timeout(waited, applied).await.map_err(|_| LedgerError::NotYetApplied { position, waited })
     }
 
     async fn told(&self, position: Position) {

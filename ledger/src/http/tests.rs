@@ -1,0 +1,168 @@
+//! The port as a client sees it.
+
+use std::sync::Arc;
+
+use accounting::api_key;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use schemas::AccountId;
+use schemas::config::Secret;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use super::router;
+use crate::rig::{PEPPER, Rig};
+
+const SECRET: &str = "shared secret";
+
+struct Client(Router);
+
+impl Client {
+    async fn send(&self, method: Method, uri: &str, secret: Option<&str>, body: &str) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(uri).header("content-type", "application/json");
+        if let Some(secret) = secret {
+            request = request.header("authorization", secret);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.0.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+        (status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+    }
+
+    async fn get(&self, uri: &str) -> (u16, Value) {
+        let (status, body) = self.send(Method::GET, uri, Some(&format!("Bearer {SECRET}")), "").await;
+        (status.as_u16(), body)
+    }
+
+    async fn post(&self, uri: &str, body: &Value) -> (u16, Value) {
+        let secret = format!("Bearer {SECRET}");
+        let (status, body) = self.send(Method::POST, uri, Some(&secret), &body.to_string()).await;
+        (status.as_u16(), body)
+    }
+}
+
+async fn rig() -> (Rig, Client) {
+    let rig = Rig::new().await;
+    let client = Client(router(Arc::clone(&rig.ledger), Secret::new(SECRET.into())));
+    (rig, client)
+}
+
+#[tokio::test]
+async fn commands_and_questions_end_to_end() {
+    let (_rig, client) = rig().await;
+    let command = json!({"email": "ann@example.com", "plan": "free"});
+    let (status, opened) = client.post("/internal/v1/accounts", &command).await;
+    assert_eq!(status, 200, "{opened}");
+    let id = opened["account_id"].as_str().unwrap().to_owned();
+    let account = format!("/internal/v1/accounts/{id}");
+    assert_eq!(
+        client.post("/internal/v1/accounts", &command).await,
+        (409, json!({"code": "email_taken", "account_id": id}))
+    );
+
+    let (status, view) = client.get(&account).await;
+    assert_eq!((status, &view["balance_usd"], &view["plan"]["id"]), (200, &json!("5"), &json!("free")));
+    let secret = opened["key"]["secret"].as_str().unwrap();
+    let hash = api_key::hash(PEPPER.as_bytes(), secret);
+    let (status, key) = client.get(&format!("/internal/v1/keys/{hash}")).await;
+    assert_eq!((status, &key["key_id"], &key["account"]), (200, &opened["key"]["key_id"], &view));
+
+    let grant = json!({"account_id": id, "amount_usd": "0.000000000001", "reason": "r"});
+    let (status, granted) = client.post(&format!("{account}/grants"), &grant).await;
+    assert_eq!((status, &granted["balance_usd"]), (200, &json!("5.000000000001")));
+    let (status, balance) = client.get(&format!("{account}/balance")).await;
+    assert_eq!((status, &balance["lots"][1]["lot_id"]), (200, &granted["lot_id"]));
+
+    let issue = json!({"account_id": id, "name": "laptop"});
+    let (status, issued) = client.post(&format!("{account}/keys"), &issue).await;
+    assert_eq!((status, issued["secret"].as_str().map(api_key::is_well_formed)), (200, Some(true)));
+    let limit = (422, json!({"code": "key_limit", "limit": 2}));
+    assert_eq!(client.post(&format!("{account}/keys"), &issue).await, limit);
+
+    let (status, statement) = client.get(&format!("{account}/statement")).await;
+    let shown = (&statement["opening_usd"], &statement["closing_usd"], statement["entries"].as_array().map(Vec::len));
+    assert_eq!((status, shown), (200, (&json!("0"), &json!("5.000000000001"), Some(2))));
+    let (_, page) = client.get(&format!("{account}/statement?limit=1")).await;
+    let (_, next) = client.get(&format!("{account}/statement?limit=1&after={}", page["next"])).await;
+    assert_eq!((&next["entries"][0], &next["next"]), (&statement["entries"][1], &Value::Null));
+}
+
+#[tokio::test]
+async fn without_the_secret_nothing_is_answered() {
+    let (rig, client) = rig().await;
+    let id = AccountId(Uuid::nil());
+    let check = async |secret: Option<&str>, expected: u16| {
+        for (method, uri) in [
+            (Method::GET, format!("/internal/v1/accounts/{id}")),
+            (Method::GET, format!("/internal/v1/accounts/{id}/balance")),
+            (Method::GET, format!("/internal/v1/accounts/{id}/statement")),
+            (Method::GET, "/internal/v1/keys/x".into()),
+            (Method::POST, "/internal/v1/accounts".into()),
+            (Method::POST, format!("/internal/v1/accounts/{id}/keys")),
+            (Method::POST, format!("/internal/v1/accounts/{id}/grants")),
+        ] {
+            let (status, body) = client.send(method, &uri, secret, "{}").await;
+            let refused = status == StatusCode::UNAUTHORIZED && body["code"] == "unauthorized";
+            assert_eq!(refused, expected == 401, "{uri} {secret:?}: {status} {body}");
+        }
+    };
+    check(None, 401).await;
+    check(Some(""), 401).await;
+    check(Some("Bearer "), 401).await;
+    check(Some("Bearer shared secre"), 401).await;
+    check(Some("Bearer shared secret "), 401).await;
+    check(Some("Basic shared secret"), 401).await;
+    check(Some("Bearer shared secret"), 0).await;
+    assert_eq!(client.send(Method::GET, "/healthz", None, "").await, (StatusCode::OK, json!("ok")));
+    assert_eq!(client.send(Method::GET, "/readyz", None, "").await, (StatusCode::OK, json!("ok")));
+
+    let open = Client(router(Arc::clone(&rig.ledger), Secret::new(String::new())));
+    let (status, _) = open.send(Method::GET, "/internal/v1/keys/x", Some("Bearer "), "").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "an empty secret lets nobody in");
+}
+
+#[tokio::test]
+async fn refusals_have_their_status_and_say_what_is_wrong() {
+    let (rig, client) = rig().await;
+    let id = Uuid::from_u128(7);
+    let unknown = |account: &str| (404, json!({"code": "unknown_account", "account": account}));
+    assert_eq!(client.get(&format!("/internal/v1/accounts/{id}")).await, unknown(&id.to_string()));
+    assert_eq!(client.get("/internal/v1/accounts/ann/balance").await, unknown("ann"));
+    assert_eq!(client.get(&format!("/internal/v1/keys/{}", "0".repeat(64))).await, (200, Value::Null));
+    let check = async |uri: String, body: Option<Value>, field: &str, detail: &str| {
+        let (status, answer) = match body {
+            Some(body) => client.post(&uri, &body).await,
+            None => client.get(&uri).await,
+        };
+        assert_eq!((status, &answer["code"], &answer["field"]), (422, &json!("invalid"), &json!(field)), "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains(detail), "{answer}");
+    };
+    check("/internal/v1/keys/xyz".into(), None, "hash", "64 hexadecimal digits").await;
+    let accounts = "/internal/v1/accounts".to_owned();
+    check(accounts.clone(), Some(json!({"email": "a@b.co"})), "body", "plan").await;
+    check(accounts.clone(), Some(json!({"email": "a@b.co", "plan": "free", "balance": 9})), "body", "balance").await;
+    check(accounts.clone(), Some(json!({"email": "a", "plan": "free"})), "email", "name@example.com").await;
+    let mismatch = json!({"account_id": Uuid::nil(), "name": "k"});
+    check(format!("{accounts}/{id}/keys"), Some(mismatch), "account_id", "in the path").await;
+    let mismatch = json!({"account_id": Uuid::nil(), "amount_usd": "1", "reason": "r"});
+    check(format!("{accounts}/{id}/grants"), Some(mismatch), "account_id", "in the path").await;
+    check(format!("{accounts}/{id}/statement?limit=x"), None, "query", "limit").await;
+    check(format!("{accounts}/{id}/statement?page=1"), None, "query", "page").await;
+    check(format!("{accounts}/{id}/statement?limit=0"), None, "limit", "1 to 1000").await;
+    let float = json!({"account_id": id, "amount_usd": 0.1, "reason": "r"});
+    check(format!("{accounts}/{id}/grants"), Some(float), "body", "amount_usd").await;
+
+    for (status, code) in [(client.get("/v1/models").await, "no_route"), (client.get(&accounts).await, "no_route")] {
+        assert_eq!((status.0, &status.1["code"]), (404, &json!(code)));
+    }
+    rig.store.close().await;
+    let (status, body) = client.get(&format!("/internal/v1/accounts/{id}")).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{body}");
+    assert_eq!(client.send(Method::GET, "/readyz", None, "").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(client.send(Method::GET, "/healthz", None, "").await.0, StatusCode::OK);
+}

@@ -1,0 +1,179 @@
+//! What the tests of service and port stand on: an embedded log and store in a temporary folder, and a running sink.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventlog::embedded::EmbeddedLog;
+use eventlog::{AppendError, Batch, Bounds, EventLog, LogError, Record, Sink};
+use schemas::catalogue::{Catalogue, PlanTerms};
+use schemas::config::Secret;
+use schemas::{Event, Offset, PartitionId, Position, Timestamp, Usd};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::{APPLY_TIMEOUT, Feed, Ledger, LedgerSink, Outside, Parts, SqliteStore, Store};
+
+pub(crate) const PEPPER: &str = "a pepper";
+
+pub(crate) struct Rig {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) log: Arc<FaultyLog>,
+    pub(crate) feed: Arc<Feed>,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+/// How a rig differs from the usual one.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// Whether a sink runs.
+    pub(crate) sink: bool,
+    /// Whether that is in the service's process, as it were.
+    pub(crate) same_process: bool,
+    pub(crate) apply_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sink: true, same_process: true, apply_timeout: APPLY_TIMEOUT }
+    }
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        let folder = TempDir::new().unwrap();
+        let log = EmbeddedLog::open(&folder.path().join("log.db"), 3).await.unwrap();
+        let log = Arc::new(FaultyLog { log, left: AtomicI64::new(i64::MAX), lose_answer: AtomicI64::new(-1) });
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("ledger.db")).await.unwrap());
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        if options.sink {
+            let told = if options.same_process { Arc::clone(&feed) } else { Arc::default() };
+            let sink = Arc::new(LedgerSink::new(Arc::clone(&store), told, log.partitions()));
+            let (log, stop) = (Arc::clone(&log), stop.clone());
+            tokio::spawn(async move { log.run("ledger", sink, stop).await.unwrap() });
+        }
+        let ledger = Arc::new(Ledger::new(Parts {
+            store: Arc::clone(&store),
+            log: Arc::clone(&log) as Arc<dyn EventLog>,
+            feed: Arc::clone(&feed),
+            catalogue: catalogue(),
+            pepper: Secret::new(PEPPER.into()),
+            outside: Arc::new(Fixed::default()),
+            apply_timeout: options.apply_timeout,
+        }));
+        Self { ledger, store, log, feed, stop, _folder: folder }
+    }
+
+    /// The types of all events in the log, in order of partition and offset, and their bytes.
+    pub(crate) async fn logged(&self) -> (Vec<&'static str>, String) {
+        let (mut types, mut bytes) = (vec![], String::new());
+        for partition in (0..self.log.partitions()).map(PartitionId) {
+            let batch = self.log.read(partition, Offset(0), Bounds::default()).await.unwrap();
+            for record in batch.records {
+                types.push(Event::decode(&record.payload).unwrap().data.event_type());
+                bytes.push_str(std::str::from_utf8(&record.payload).unwrap());
+            }
+        }
+        (types, bytes)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn catalogue() -> Catalogue {
+    let plan = |id: &str, max_keys, trial: &str| PlanTerms {
+        id: id.into(),
+        price_usd: Usd::ZERO,
+        tokens_per_month: 0,
+        rollover_tokens: 0,
+        requests_per_minute: 10,
+        max_in_flight: 2,
+        max_keys,
+        trial_credit_usd: trial.parse().unwrap(),
+    };
+    let plans = [plan("free", Some(2), "5"), plan("paid", None, "0")];
+    Catalogue { plans: plans.map(|plan| (plan.id.clone(), plan)).into(), models: BTreeMap::new() }
+}
+
+/// Time stands still, and randomness counts.
+#[derive(Default)]
+struct Fixed(AtomicU64);
+
+impl Outside for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_800_000_000_000_000)
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let scattered = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            chunk.copy_from_slice(&scattered[..chunk.len()]);
+        }
+    }
+}
+
+/// A log that can fail an append, before or after it is there.
+pub(crate) struct FaultyLog {
+    log: EmbeddedLog,
+    left: AtomicI64,
+    lose_answer: AtomicI64,
+}
+
+impl FaultyLog {
+    /// Lets this many appends through and fails all others.
+    pub(crate) fn fail_after(&self, appends: i64) {
+        self.left.store(appends, Ordering::SeqCst);
+    }
+
+    /// Lets this many appends through, loses the answer to the one after them, and then works again.
+    pub(crate) fn lose_answer_after(&self, appends: i64) {
+        self.lose_answer.store(appends, Ordering::SeqCst);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.left.store(i64::MAX, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl EventLog for FaultyLog {
+    fn partitions(&self) -> u32 {
+        self.log.partitions()
+    }
+
+    async fn append(&self, record: Record) -> Result<Position, AppendError> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(AppendError::Unavailable("it is away".into()));
+        }
+        let position = self.log.append(record).await?;
+        if self.lose_answer.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return Err(AppendError::Unavailable("the answer is lost".into()));
+        }
+        Ok(position)
+    }
+
+    async fn end(&self, partition: PartitionId) -> Result<Offset, LogError> {
+        self.log.end(partition).await
+    }
+
+    async fn read(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Result<Batch, LogError> {
+        self.log.read(partition, from, bounds).await
+    }
+
+    async fn run(&self, group: &str, sink: Arc<dyn Sink>, stop: CancellationToken) -> Result<(), LogError> {
+        self.log.run(group, sink, stop).await
+    }
+}
