@@ -33,7 +33,7 @@ pub struct KafkaConfig {
     /// How many partitions the topic is created with. One that is there keeps what it has.
     pub partitions: u32,
     /// How many replicas each partition is created with.
-    pub replication: u16,
+    pub replication: u32,
     /// What this process is called in the brokers' logs and metrics.
     pub client_id: String,
 }

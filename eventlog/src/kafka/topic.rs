@@ -161,7 +161,7 @@ async fn create(config: &KafkaConfig, admin: &AdminClient<LoggingContext>) -> Re
         ))
     };
     let number = |number: u32| i32::try_from(number.max(1)).unwrap_or(i32::MAX);
-    let replication = TopicReplication::Fixed(number(config.replication.into()));
+    let replication = TopicReplication::Fixed(number(config.replication));
     let mut topic = NewTopic::new(&config.topic, number(config.partitions), replication);
     for (name, value) in KEEPS {
         topic = topic.set(name, value);
