@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::error::ApiError;
 
 /// How long a client may take to send a request's body.
-const READ_WITHIN: Duration = Duration::from_secs(60);
+const READ_WITHIN: Duration = Duration::from_mins(1);
 /// Pieces on their way to a slow client before the upstream has to wait.
 const PIECES: usize = 64;
 

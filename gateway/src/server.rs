@@ -19,7 +19,7 @@ const HEADER_WITHIN: Duration = Duration::from_secs(30);
 /// Connections at once. Beyond it new ones wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 10_000;
 /// How long running requests may take to end once the process was told to stop.
-const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+const DRAIN_WITHIN: Duration = Duration::from_mins(1);
 
 /// Serves `routes` until `stop`, then takes no new connection and finishes the requests that run.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {

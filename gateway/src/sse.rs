@@ -94,9 +94,8 @@ fn is_line_break(byte: u8) -> bool {
 /// The offset after a line break at `at`; `None` where there is none, or it may not be whole yet.
 fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
     match (bytes.get(at)?, bytes.get(at + 1)) {
-        (b'\n', _) => Some(at + 1),
         (b'\r', Some(b'\n')) => Some(at + 2),
-        (b'\r', Some(_)) => Some(at + 1),
+        (b'\n', _) | (b'\r', Some(_)) => Some(at + 1),
         _ => None,
     }
 }

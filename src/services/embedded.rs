@@ -58,6 +58,7 @@ impl Embedded {
             catalogue,
             pepper: key_pepper.clone(),
             outside: Arc::new(System),
+            apply_timeout: ledger::APPLY_TIMEOUT,
         }));
         Ok(Self { ledger, usage, log, key_pepper, consumers, stop })
     }

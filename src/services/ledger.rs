@@ -32,6 +32,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         catalogue,
         pepper: key_pepper,
         outside: Arc::new(System),
+        apply_timeout: ledger::APPLY_TIMEOUT,
     }));
     let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
     tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");

@@ -42,7 +42,7 @@ pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
         brokers: kafka.brokers.clone(),
         topic: kafka.topic.clone(),
         partitions: kafka.partitions,
-        replication: u16::try_from(kafka.replication).context("kafka.replication is too large")?,
+        replication: kafka.replication,
         client_id: client_id.to_owned(),
     });
     Ok(Arc::new(log.await.with_context(|| format!("kafka.brokers: {}", kafka.brokers))?))

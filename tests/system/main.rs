@@ -2,5 +2,7 @@
 
 mod client;
 mod conformance;
+mod proxy;
 mod scenario;
 mod system;
+mod upstream;

@@ -1,6 +1,5 @@
 //! ModelHub as a whole, in either mode: the processes that a test starts, and what it asks of them.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use rust_decimal::Decimal;
@@ -42,19 +41,17 @@ fn loopback() -> String {
 }
 
 impl System {
-    /// Everything in one process.
+    /// Everything in one process, without any configuration but its address and folder.
     pub(crate) async fn embedded() -> Self {
-        Self::embedded_with(&[]).await
+        Self::embedded_with("").await
     }
 
-    /// Everything in one process, with more configuration.
-    pub(crate) async fn embedded_with(more: &[(&str, &str)]) -> Self {
+    /// Everything in one process, with this `modelhub.toml`.
+    pub(crate) async fn embedded_with(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("modelhub.toml"), configuration).expect("a file");
         let address = loopback();
-        let data = folder.path().join("data").display().to_string();
-        let mut environment =
-            vec![("MODELHUB_LISTEN".to_owned(), address.clone()), ("MODELHUB_DATA_DIR".to_owned(), data)];
-        environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone())];
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), _engines: None };
         system.start("serve", address).await;
         system
@@ -174,11 +171,6 @@ impl System {
     /// The process of a service, by its subcommand.
     pub(crate) fn process(&self, name: &str) -> &Process {
         &self.services.iter().find(|service| service.name == name).expect("a service").process
-    }
-
-    /// The data folder of embedded mode.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
     }
 
     /// All that the services wrote to standard output and error.

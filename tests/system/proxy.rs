@@ -1,0 +1,252 @@
+//! What passes between a client and an upstream, and what each way of ending costs.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::system::{Stop, System, decimal};
+use crate::upstream::{Piece, Script, Upstream};
+
+/// A system whose model `m` is `um` on a scripted upstream: 1 USD per million prompt tokens, 2 per million others.
+async fn system() -> (System, Upstream, String, Client) {
+    let (upstream, base_url) = Upstream::start().await;
+    let system = System::embedded_with(&format!(
+        r#"
+        [[upstreams]]
+        name = "scripted"
+        base_url = "{base_url}"
+        first_token_timeout_ms = 500
+        idle_timeout_ms = 500
+
+        [[models]]
+        id = "m"
+        upstream = "scripted"
+        upstream_model = "um"
+        context_tokens = 1000000
+        max_output_tokens = 1000
+        price = {{ input = "1", cached_input = "0.1", output = "2" }}
+        "#
+    ))
+    .await;
+    let (account, client) = system.open_account("owner@example.com").await;
+    (system, upstream, account, client)
+}
+
+async fn post(client: &Client, body: &str) -> crate::client::Answer {
+    client.send(Method::POST, "/v1/chat/completions", body.to_owned()).await
+}
+
+/// The newest usage entry of the statement once there are `count` of them: outcome, accuracy, prompt and completion
+/// tokens, cost.
+async fn billed(system: &System, account: &str, count: usize) -> (String, String, u64, u64, Decimal) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let statement = system.admin(&["statement", "--account", account]).await;
+        let entries: Vec<&Value> = statement["entries"].as_array().expect("entries").iter().collect();
+        let usage: Vec<_> = entries.iter().filter(|entry| entry["detail"]["type"] == "usage.recorded").collect();
+        assert!(usage.len() <= count, "{} charges, not {count}", usage.len());
+        if usage.len() == count {
+            let (last, detail) = (usage[count - 1], &usage[count - 1]["detail"]);
+            let text = |name: &str| detail[name].as_str().expect("text").to_owned();
+            let tokens = |name: &str| detail["tokens"][name].as_u64().expect("a count");
+            let cost = -decimal(&last["amount_usd"]);
+            return (text("outcome"), text("accuracy"), tokens("prompt"), tokens("completion"), cost);
+        }
+        assert!(tokio::time::Instant::now() < deadline, "only {} charges of {count}", usage.len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn data(json: &str) -> Piece {
+    Piece::Bytes(format!("data: {json}\n\n").into())
+}
+
+const HELLO: &str = r#"{"id":"x","model":"um","choices":[{"index":0,"delta":{"content":"hello wo"}}]}"#;
+const STOP: &str = r#"{"id":"x","model":"um","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"id":"x","model":"um","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_pass_both_ways_byte_for_byte() {
+    let (system, upstream, account, client) = system().await;
+    let odd = r#" {"temperature":1.0e0, "messages" : [{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}},{"type":"text","text":"\u00fc ü"}]}],"tools":[{"type":"function","function":{"name":"f","parameters":{"b":1,"a":2}}}],"response_format":{"type":"json_schema","json_schema":{"strict":true}},"model":"m","x-unknown":[1,2 ,3]} "#;
+    upstream.next(Script::json(
+        200,
+        r#"{"model":"um","choices":[{"message":{"tool_calls":[{"id":"c","function":{"arguments":"{\"b\" :1}"}}]},"finish_reason":"tool_calls"}],"z":1.50,"usage":{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}} "#,
+    ));
+    let answer = post(&client, odd).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(
+        answer.body,
+        r#"{"model":"m","choices":[{"message":{"tool_calls":[{"id":"c","function":{"arguments":"{\"b\" :1}"}}]},"finish_reason":"tool_calls"}],"z":1.50,"usage":{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4},"cost_usd":0.0000094}} "#
+    );
+    let (headers, sent) = upstream.last_request();
+    assert_eq!(sent, odd.replace(r#""model":"m""#, r#""model":"um""#));
+    assert!(!headers.contains_key("authorization"), "the client's key must not reach an upstream");
+    let cost = Decimal::new(94, 7);
+    assert_eq!(billed(&system, &account, 1).await, ("completed".into(), "measured".into(), 7, 3, cost));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_ending_costs_what_the_policy_says() {
+    let (system, upstream, account, client) = system().await;
+    let whole = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    let streamed = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+    // 62 and 109 bytes go upstream, the model's longer name and the request for usage included.
+    let prompt_whole = 15;
+    let free = ("upstream_failed".to_owned(), "estimated".to_owned(), 0, 0, Decimal::ZERO);
+    let error = r#"{"error":{"message":"no","type":"x","param":null,"code":null}}"#;
+    let mut charges = 0;
+    let mut check = async |what: &str,
+                           request: &str,
+                           script: Script,
+                           status: u16,
+                           shows: &str,
+                           expected: (&str, &str, u64, u64, Decimal)| {
+        upstream.next(script);
+        let answer = post(&client, request).await;
+        charges += 1;
+        assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.body);
+        assert!(answer.body.contains(shows), "{what}: {}\nlacks {shows}", answer.body);
+        let (outcome, accuracy, prompt, completion, cost) = expected;
+        let expected = (outcome.to_owned(), accuracy.to_owned(), prompt, completion, cost);
+        assert_eq!(billed(&system, &account, charges).await, expected, "{what}");
+    };
+    let usd = |micro: i64| Decimal::new(micro, 6);
+    let none = (free.0.as_str(), free.1.as_str(), 0, 0, Decimal::ZERO);
+    let measured = |prompt, completion, cost| ("completed", "measured", prompt, completion, cost);
+    let estimated = |outcome, prompt, completion, cost| (outcome, "estimated", prompt, completion, cost);
+
+    let no_usage = r#"{"choices":[{"message":{"content":"hello wo"},"finish_reason":"stop"}]}"#;
+    check(
+        "no usage",
+        whole,
+        Script::json(200, no_usage),
+        200,
+        r#""cost_usd":0.000019"#,
+        estimated("completed", prompt_whole, 2, usd(19)),
+    )
+    .await;
+    check("its 500", whole, Script::json(500, error), 502, "upstream_error", none).await;
+    check("its 401", whole, Script::json(401, error), 502, "upstream_error", none).await;
+    check("its 403", whole, Script::json(403, error), 502, "upstream_error", none).await;
+    check("its 429", whole, Script::json(429, error), 503, "upstream_error", none).await;
+    check("its 400", whole, Script::json(400, error), 400, error, none).await;
+    check("a 200 that is an error", whole, Script::json(200, error), 502, "upstream_error", none).await;
+    check("a 200 that is no JSON", whole, Script::json(200, "<html>"), 502, "upstream_error", none).await;
+    let hang = Script { pieces: vec![Piece::Hang], ..Script::json(200, "") };
+    check("it hangs", whole, hang, 502, "upstream_error", none).await;
+
+    let answer = vec![data(HELLO), data(STOP), data(USAGE), data("[DONE]")];
+    check("a stream", streamed, Script::stream(answer.clone()), 200, "data: [DONE]\n\n", measured(7, 3, usd(13))).await;
+    check("its stream is an error", streamed, Script::stream(vec![data(error)]), 502, "upstream_error", none).await;
+    check("its stream is empty", streamed, Script::stream(vec![]), 502, "upstream_error", none).await;
+    check("it hangs before a token", streamed, Script::stream(vec![Piece::Hang]), 502, "upstream_error", none).await;
+    let failed = estimated("upstream_failed", 0, 2, usd(4));
+    check("it breaks", streamed, Script::stream(vec![data(HELLO), Piece::Break]), 200, r#"data: {"error":{"#, failed)
+        .await;
+    check("it ends early", streamed, Script::stream(vec![data(HELLO)]), 200, r#"data: {"error":{"#, failed).await;
+    check("it stalls", streamed, Script::stream(vec![data(HELLO), Piece::Hang]), 200, r#"data: {"error":{"#, failed)
+        .await;
+    check("it errs", streamed, Script::stream(vec![data(HELLO), data(error)]), 200, r#"data: {"error":{"#, failed)
+        .await;
+    let no_done = Script::stream(vec![data(HELLO), data(STOP), data(USAGE)]);
+    check("no [DONE]", streamed, no_done, 200, "data: [DONE]\n\n", measured(7, 3, usd(13))).await;
+
+    let mut split = Vec::new();
+    for piece in answer {
+        let Piece::Bytes(bytes) = piece else { continue };
+        split.extend(bytes.chunks(7).map(|chunk| Piece::Bytes(chunk.to_vec())).collect::<Vec<_>>());
+    }
+    check("in shreds", streamed, Script::stream(split), 200, "data: [DONE]\n\n", measured(7, 3, usd(13))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_pays_for_what_it_got() {
+    let (system, upstream, account, client) = system().await;
+    let request = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+    upstream.next(Script::stream(vec![data(HELLO), Piece::Wait(Duration::from_millis(300)), data(HELLO), Piece::Hang]));
+    let gone = tokio::time::timeout(Duration::from_millis(200), post(&client, request)).await;
+    assert!(gone.is_err());
+    let prompt = u64::try_from(upstream.last_request().1.len()).expect("a length").div_ceil(4);
+    let (outcome, accuracy, billed_prompt, completion, _) = billed(&system, &account, 1).await;
+    assert_eq!(
+        (outcome.as_str(), accuracy.as_str(), billed_prompt, completion),
+        ("client_gone", "estimated", prompt, 2)
+    );
+
+    // Before the first token, and without a stream: the prompt only.
+    upstream.next(Script::stream(vec![Piece::Hang]));
+    let whole = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    assert!(tokio::time::timeout(Duration::from_millis(200), post(&client, whole)).await.is_err());
+    let (outcome, _, billed_prompt, completion, cost) = billed(&system, &account, 2).await;
+    assert_eq!((outcome.as_str(), billed_prompt, completion, cost), ("client_gone", 15, 0, Decimal::new(15, 6)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_finishes_what_was_admitted() {
+    let (system, upstream, account, client) = system().await;
+    let slow = vec![data(HELLO), Piece::Wait(Duration::from_millis(400)), data(STOP), data(USAGE), data("[DONE]")];
+    upstream.next(Script::stream(slow));
+    let request = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+    let running = tokio::spawn({
+        let client = client.clone();
+        async move { post(&client, request).await }
+    });
+    while upstream.requests() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    system.restart(Stop::Terminate).await;
+    let answer = running.await.expect("an answer");
+    assert!(answer.body.ends_with("data: [DONE]\n\n"), "{}", answer.body);
+    assert_eq!(billed(&system, &account, 1).await.0, "completed");
+}
+
+/// One gateway: whatever runs at once, the balance is never overspent, and it is used up to the last token.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_gateway_does_not_overspend() {
+    // $5 pays for exactly 5,000 output tokens; an answer of the demo model takes 44 of them.
+    let system = System::embedded_with(
+        r#"
+        [[models]]
+        id = "dear"
+        upstream = "demo"
+        context_tokens = 1000
+        max_output_tokens = 1000
+        price = { input = "0", cached_input = "0", output = "1000" }
+        "#,
+    )
+    .await;
+    let (account, client) = system.open_account("owner@example.com").await;
+    let request =
+        json!({"model": "dear", "messages": [{"role": "user", "content": "a b"}], "max_tokens": 50}).to_string();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let (client, request) = (client.clone(), request.clone());
+        tasks.spawn(async move {
+            let mut tokens = 0;
+            for _ in 0..5 {
+                let answer = post(&client, &request).await;
+                match answer.status {
+                    StatusCode::OK => tokens += answer.charge().completion,
+                    status => assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "{}", answer.body),
+                }
+            }
+            tokens
+        });
+    }
+    let mut tokens: u64 = tasks.join_all().await.into_iter().sum();
+    assert!(tokens <= 5_000, "overspent: {tokens} tokens");
+    loop {
+        let answer = post(&client, &request).await;
+        if answer.status == StatusCode::PAYMENT_REQUIRED {
+            assert_eq!(answer.json()["error"]["code"], "insufficient_balance");
+            break;
+        }
+        tokens += answer.charge().completion;
+    }
+    assert_eq!(tokens, 5_000);
+    system.balance_becomes(&account, Decimal::ZERO).await;
+}
