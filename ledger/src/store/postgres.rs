@@ -36,8 +36,7 @@ const LOTS: &str = "\
 const KEYS: &str = "SELECT account_id, key_id, hash, name, hint FROM keys WHERE account_id = ANY($1)";
 const POSTED: &str = "SELECT event_id FROM postings WHERE event_id = ANY($1)";
 
-/// The ledger's store in PostgreSQL.
-#[derive(Debug)]
+/// The ledger's store in PostgreSQL. Has no `Debug`: it knows the password.
 pub struct PostgresStore {
     pool: PgPool,
 }
@@ -159,5 +158,24 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_url_is_said_without_its_password() {
+        let check = async |url: &str, expected: &str| {
+            let Err(error) = PostgresStore::open(url).await else { panic!("opened {url}") };
+            let text = error.to_string();
+            assert!(text.starts_with("the ledger's store could not open its database: "), "{text}");
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
+        };
+        let form = "`postgres.url` is not of the form postgres://user:password@host:port/database";
+        check("postgres://ann:hunter2@db:port/x", form).await;
+        check("hunter2", form).await;
+        check("postgres://ann:hunter2@127.0.0.1:1/x", "PostgreSQL at 127.0.0.1:1: ").await;
     }
 }

@@ -187,8 +187,8 @@ pub(super) async fn an_event_id_posts_once_in_all_partitions(stage: Stage) {
     let loaded = stage.store.load(&BTreeSet::from([here, there]), &BTreeSet::new()).await.unwrap();
     let balance = |account| loaded.accounts[&account].state.balance().unwrap();
     assert_eq!((balance(here), balance(there)), (usd("5"), usd("9")));
-    let stale = stage.try_apply(batch(THERE, Offset(0), &[open(there, 5)])).await.unwrap_err();
-    assert!(matches!(stale, SinkError::Moved), "{stale}");
+    let refused = stage.try_apply(batch(THERE, Offset(0), &[open(there, 5)])).await.unwrap_err();
+    assert!(matches!(refused, SinkError::Moved), "{refused}");
 
     let mut late = empty(HERE, 2, 3);
     late.postings = vec![posting(here, 4, 2)];
@@ -216,7 +216,7 @@ pub(super) async fn a_record_that_cannot_post_is_kept_as_it_is(stage: Stage) {
              || {hex:record} FROM quarantine WHERE partition_no = 3 ORDER BY log_offset",
         )
         .await;
-    let hex = |record: &[u8]| record.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |record: &[u8]| record.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let expected = [
         (0, "undecodable", "-".to_owned()),
         (1, "misrouted", event(1, stranger)),
@@ -241,9 +241,9 @@ pub(super) async fn emptied_lots_and_dropped_keys_are_gone(stage: Stage) {
     stage.apply(HERE, &[open(account, 1), one, two, key(account, 4, 1, 1), key(account, 5, 2, 2)]).await;
     let shown = async || {
         let loaded = stage.store.load(&BTreeSet::from([account]), &BTreeSet::new()).await.unwrap();
-        let state = &loaded.accounts[&account].state;
-        let lots: Vec<_> = state.lots.iter().map(|lot| (lot.id, lot.remaining.to_string())).collect();
-        (lots, state.keys.keys().copied().collect::<Vec<_>>())
+        let held = &loaded.accounts[&account].state;
+        let lots: Vec<_> = held.lots.iter().map(|lot| (lot.id, lot.remaining.to_string())).collect();
+        (lots, held.keys.keys().copied().collect::<Vec<_>>())
     };
     let both = vec![key_id(1), key_id(2)];
     assert_eq!(shown().await, (vec![(lot_id(1), "1".into()), (lot_id(2), "1".into())], both.clone()));

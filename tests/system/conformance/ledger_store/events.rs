@@ -57,7 +57,7 @@ pub(super) fn lot_id(lot: u128) -> LotId {
 pub(super) fn grant(account: AccountId, id: u128, lot: u128, amount: Usd, priority: u8) -> Vec<u8> {
     let data = CreditGrantedV1 {
         lot_id: lot_id(lot),
-        source: if lot % 2 == 0 { CreditSource::Trial } else { CreditSource::Promotion },
+        source: if lot.is_multiple_of(2) { CreditSource::Trial } else { CreditSource::Promotion },
         amount_usd: amount,
         priority,
         reason: "it's \"free\" \\ ✓\n".into(),
