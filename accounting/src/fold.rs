@@ -49,6 +49,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The partition's chain right after it.
+    pub chain: ChainHash,
 }
 
 impl<'a> Fold<'a> {
@@ -106,7 +108,7 @@ impl<'a> Fold<'a> {
                     (Some(event), outcome)
                 }
             };
-            entries.push(Entry { offset: record.offset, event, outcome });
+            entries.push(Entry { offset: record.offset, event, outcome, chain });
         }
         let accounts = states
             .into_iter()

@@ -61,6 +61,9 @@ pub struct PostingRow {
     pub balance: Usd,
     /// The statement's entry, where it concerns money.
     pub detail: Option<EntryDetail>,
+    /// The tag of the partition's chain right after the record: an audit finds the first record that is not the one
+    /// which was applied.
+    pub chain_tag: i64,
 }
 
 /// Money that an event moved.
@@ -139,7 +142,7 @@ impl Commit {
 
     fn entry(&mut self, entry: Entry, record: &Bytes) {
         match (entry.outcome, entry.event) {
-            (Outcome::Applied(posting), Some(event)) => self.posting(entry.offset, &event, posting),
+            (Outcome::Applied(posting), Some(event)) => self.posting(entry.offset, &event, posting, entry.chain),
             (Outcome::Quarantined(reason), event) => {
                 let event = event.map(|event| (event.id, event.subject));
                 self.quarantined.push(QuarantineRow::new(entry.offset, event, &reason, record.clone()));
@@ -148,7 +151,7 @@ impl Commit {
         }
     }
 
-    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting) {
+    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, chain: ChainHash) {
         let transfers = (0..).zip(posting.transfers);
         self.transfers.extend(transfers.map(|(index, transfer)| TransferRow { event_id: event.id, index, transfer }));
         self.postings.push(PostingRow {
@@ -160,6 +163,7 @@ impl Commit {
             amount: posting.amount,
             balance: posting.balance,
             detail: posting.detail,
+            chain_tag: chain.tag(),
         });
     }
 }

@@ -1,8 +1,9 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
+mod snapshot;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,13 +12,13 @@ use schemas::event::KeyHash;
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, query, query_as, query_scalar};
+use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::read::{
     self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
 };
-use super::{Commit, Fate, Head, Loaded, Store, StoreError};
+use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -67,6 +68,18 @@ impl PostgresStore {
     }
 }
 
+async fn load_accounts(
+    connection: &mut PgConnection,
+    accounts: &BTreeSet<AccountId>,
+) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
+    let failed = |error| StoreError::unavailable("load accounts", error);
+    let ids: Vec<Uuid> = accounts.iter().map(|id| id.0).collect();
+    let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    read::accounts(accounts, lots, keys)
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError> {
@@ -78,17 +91,13 @@ impl Store for PostgresStore {
 
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {
         let failed = |error| StoreError::unavailable("load accounts", error);
-        let ids: Vec<Uuid> = accounts.iter().map(|id| id.0).collect();
         let mut snapshot = self.pool.begin_with(SNAPSHOT).await.map_err(failed)?;
-        let accounts: Vec<AccountRow> =
-            query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let accounts = load_accounts(&mut snapshot, accounts).await?;
         let ids: Vec<Uuid> = events.iter().map(|id| id.0).collect();
         let posted: Vec<Uuid> = query_scalar(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
         snapshot.commit().await.map_err(failed)?;
         let posted = posted.into_iter().map(EventId).collect();
-        Ok(Loaded { accounts: read::accounts(accounts, lots, keys)?, posted })
+        Ok(Loaded { accounts, posted })
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {

@@ -4,9 +4,10 @@
 //! do without, because its position falls back together with it and the log is the truth, but the contacts are nowhere
 //! else, and one sync a batch is cheap.
 
+mod snapshot;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,13 +17,13 @@ use schemas::event::KeyHash;
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlitePool, query, query_as, query_scalar};
+use sqlx::{SqliteConnection, SqlitePool, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::read::{
     self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
 };
-use super::{Commit, Fate, Head, Loaded, Store, StoreError};
+use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -80,6 +81,18 @@ fn hex_array(ids: impl IntoIterator<Item = Uuid>) -> String {
     format!("[{}]", ids.join(","))
 }
 
+async fn load_accounts(
+    connection: &mut SqliteConnection,
+    accounts: &BTreeSet<AccountId>,
+) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
+    let failed = |error| StoreError::unavailable("load accounts", error);
+    let ids = hex_array(accounts.iter().map(|id| id.0));
+    let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
+    read::accounts(accounts, lots, keys)
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError> {
@@ -91,17 +104,13 @@ impl Store for SqliteStore {
 
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {
         let failed = |error| StoreError::unavailable("load accounts", error);
-        let ids = hex_array(accounts.iter().map(|id| id.0));
         let mut snapshot = self.readers.begin().await.map_err(failed)?;
-        let accounts: Vec<AccountRow> =
-            query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
-        let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let accounts = load_accounts(&mut snapshot, accounts).await?;
         let ids = hex_array(events.iter().map(|id| id.0));
         let posted: Vec<Uuid> = query_scalar(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
         snapshot.commit().await.map_err(failed)?;
         let posted = posted.into_iter().map(EventId).collect();
-        Ok(Loaded { accounts: read::accounts(accounts, lots, keys)?, posted })
+        Ok(Loaded { accounts, posted })
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {

@@ -53,11 +53,13 @@ const DROPPED_KEYS: &str = "\
 
 const POSTINGS: &str = "\
     INSERT INTO postings
-        (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail)
-    SELECT event_id, account_id, $1, log_offset, event_type, event_time, amount_usd, balance_usd, detail::jsonb
+        (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
+        chain_tag)
+    SELECT event_id, account_id, $1, log_offset, event_type, event_time, amount_usd, balance_usd, detail::jsonb,
+        chain_tag
     FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[], $7::numeric[], $8::numeric[],
-        $9::text[])
-        AS row (event_id, account_id, log_offset, event_type, event_time, amount_usd, balance_usd, detail)";
+        $9::text[], $10::bigint[])
+        AS row (event_id, account_id, log_offset, event_type, event_time, amount_usd, balance_usd, detail, chain_tag)";
 
 const TRANSFERS: &str = "\
     INSERT INTO transfers (event_id, idx, debit, credit, commodity, amount, code, lot_id)
@@ -166,7 +168,8 @@ async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
         .bind(rows.iter().map(|row| row.time.as_micros()).collect::<Vec<_>>())
         .bind(decimals(rows.iter().map(|row| row.amount)))
         .bind(decimals(rows.iter().map(|row| row.balance)))
-        .bind(details);
+        .bind(details)
+        .bind(rows.iter().map(|row| row.chain_tag).collect::<Vec<_>>());
     insert.execute(connection).await.map(drop).map_err(refused)
 }
 
