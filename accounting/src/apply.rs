@@ -80,6 +80,3 @@ fn step(state: &mut AccountState, journal: &mut Journal, event: &Event) -> Resul
         EventData::SubscriptionCanceled(data) => subscription::canceled(state, journal, data).map(Some),
     }
 }
-
-#[cfg(test)]
-mod tests;

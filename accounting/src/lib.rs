@@ -32,3 +32,6 @@ pub use payment::{Dispute, Payment};
 pub use reason::Reason;
 pub use subscription::{Subscription, TokenLot};
 pub use transfer::{Amount, Code, Commodity, LedgerAccount, Transfer};
+
+#[cfg(test)]
+mod tests;

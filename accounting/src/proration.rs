@@ -78,7 +78,7 @@ mod tests {
             Timestamp::from_micros(1),
             u64::MAX,
             u64::MAX,
-            ("8999999.999996527777", 18_446_744_073_702_434_743),
+            ("8999999.999996527777", 18_446_744_073_702_434_815),
         );
         assert_eq!(unused("-1".parse().unwrap(), november, day(1), Quota { granted: 0, remaining: 0 }), None);
         let forever = Period { start: Timestamp::from_micros(i64::MIN), end: Timestamp::from_micros(i64::MAX) };

@@ -34,6 +34,9 @@ pub(super) fn corrected(
     let more = state.plan_tokens().min(tokens.total().saturating_sub(before.tokens.total()));
     let plan_tokens = kept + more;
     let credit_usd = rating::overage(&tokens, &data.price, plan_tokens).ok_or(Reason::InconsistentTokens)?;
+    if !credit_usd.in_range() {
+        return Err(Reason::OutOfRange);
+    }
     let after = UsageCharge { tokens, funding: Funding { plan_tokens, credit_usd } };
 
     plan_tokens::spend(state, journal, &data.model, more);

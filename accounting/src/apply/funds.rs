@@ -78,10 +78,7 @@ pub(super) fn charge(state: &mut AccountState, journal: &mut Journal, charge: Ch
     Ok(())
 }
 
-/// Refuses an amount that is not above zero, or beyond what is kept exactly.
+/// Refuses an amount that is not above zero. One beyond what is kept exactly does not get here: it does not decode.
 pub(super) fn positive(amount: Usd) -> Result<(), Reason> {
-    if !amount.is_positive() {
-        return Err(Reason::AmountNotPositive(amount));
-    }
-    if amount.in_range() { Ok(()) } else { Err(Reason::OutOfRange) }
+    if amount.is_positive() { Ok(()) } else { Err(Reason::AmountNotPositive(amount)) }
 }

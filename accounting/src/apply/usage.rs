@@ -15,9 +15,6 @@ pub(super) fn recorded(state: &mut AccountState, usage: &Usage<'_>) -> Result<Po
     if rated != usage.cost_usd {
         return Err(Reason::CostMismatch { stated: usage.cost_usd, rated });
     }
-    if !rated.in_range() {
-        return Err(Reason::OutOfRange);
-    }
     let covered = state.plan_tokens().min(usage.tokens.total());
     let overage = match covered {
         0 => rated,

@@ -68,7 +68,7 @@ pub(super) fn check_terms(plan: &PlanTerms) -> Result<(), Reason> {
     if plan.price_usd < Usd::ZERO {
         return Err(Reason::AmountNotPositive(plan.price_usd));
     }
-    if !plan.price_usd.in_range() || plan.tokens_per_month.max(plan.rollover_tokens) > MAX_PLAN_TOKENS {
+    if plan.tokens_per_month.max(plan.rollover_tokens) > MAX_PLAN_TOKENS {
         return Err(Reason::OutOfRange);
     }
     Ok(())
