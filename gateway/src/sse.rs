@@ -173,7 +173,7 @@ mod tests {
             breaks in prop::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n"), Just("\r\n\r\n")], 12),
             cuts in prop::collection::vec(0..200_usize, 0..6),
         ) {
-            let stream: String = parts.iter().zip(&breaks).map(|(part, end)| format!("{part}{end}")).collect();
+            let stream: String = parts.iter().map(String::as_str).zip(breaks).flat_map(|(part, end)| [part, end]).collect();
             let bytes = stream.as_bytes();
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.sort_unstable();

@@ -140,7 +140,7 @@ impl System {
 
     /// The account's balance, once it is `expected`; fails the test where it isn't within a while.
     pub(crate) async fn balance_becomes(&self, account: &str, expected: Decimal) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
         loop {
             let balance = self.balance(account).await;
             if balance == expected {
@@ -166,11 +166,6 @@ impl System {
             service.process.start_again();
             service.process.answers(&service.address, "/readyz").await;
         }
-    }
-
-    /// The process of a service, by its subcommand.
-    pub(crate) fn process(&self, name: &str) -> &Process {
-        &self.services.iter().find(|service| service.name == name).expect("a service").process
     }
 
     /// All that the services wrote to standard output and error.

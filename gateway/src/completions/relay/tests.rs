@@ -1,5 +1,7 @@
 //! What the client gets and what is charged, for each shape of stream in the field.
 
+use Accuracy::{Estimated, Measured};
+
 use super::*;
 use crate::sse::SseSplitter;
 
@@ -77,7 +79,6 @@ fn what_is_charged() {
         assert_eq!(charge(relay.client_gone()), gone);
         assert_eq!(charge(relay.upstream_failed()), failed);
     };
-    use Accuracy::{Estimated, Measured};
     check(&[], (Estimated, 5, 0), (Estimated, 5, 0), (Estimated, 0, 0));
     check(&[HELLO], (Estimated, 5, 2), (Estimated, 5, 2), (Estimated, 0, 2));
     check(&[HELLO, HELLO, USAGE], (Measured, 10, 10), (Estimated, 10, 4), (Estimated, 0, 4));
