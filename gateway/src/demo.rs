@@ -37,27 +37,27 @@ async fn complete(body: Bytes) -> Response {
     let message = Delta { role: Some("assistant"), content: Some(completion.tokens.concat()) };
     let choice =
         Choice { index: 0, message: Some(message), delta: None, finish_reason: Some(completion.finish_reason) };
-    let usage = Some(Some(Usage::of(&completion)));
+    let usage = Some(Usage::of(&completion));
     Json(Answer::new("chat.completion", model, &completion, vec![choice], usage)).into_response()
 }
 
 /// One event a token, each a piece of its own, as a model sends them.
 fn streamed(model: &str, completion: &Completion, include_usage: bool) -> Response {
-    let piece = |choices: Vec<Choice>, usage: Option<Option<Usage>>| {
+    let piece = |choices: Vec<Choice>, usage: Option<Usage>| {
         let answer = Answer::new("chat.completion.chunk", model, completion, choices, usage);
         format!("data: {}\n\n", serde_json::to_string(&answer).unwrap_or_default())
     };
     let delta = |role, content, finish_reason| {
         vec![Choice { index: 0, message: None, delta: Some(Delta { role, content }), finish_reason }]
     };
-    let none_yet = || include_usage.then_some(None);
-    let mut pieces = vec![piece(delta(Some("assistant"), Some(String::new()), None), none_yet())];
+    let none_yet = include_usage.then_some(Usage::NotYet);
+    let mut pieces = vec![piece(delta(Some("assistant"), Some(String::new()), None), none_yet)];
     for token in &completion.tokens {
-        pieces.push(piece(delta(None, Some(token.clone()), None), none_yet()));
+        pieces.push(piece(delta(None, Some(token.clone()), None), none_yet));
     }
-    pieces.push(piece(delta(None, None, Some(completion.finish_reason)), none_yet()));
+    pieces.push(piece(delta(None, None, Some(completion.finish_reason)), none_yet));
     if include_usage {
-        pieces.push(piece(Vec::new(), Some(Some(Usage::of(completion)))));
+        pieces.push(piece(Vec::new(), Some(Usage::of(completion))));
     }
     pieces.push("data: [DONE]\n\n".to_owned());
     let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));

@@ -14,7 +14,7 @@ pub(super) struct Answer<'a> {
     choices: Vec<Choice>,
     /// Absent where the client did not ask; `null` on all chunks but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
+    usage: Option<Usage>,
 }
 
 #[derive(Serialize)]
@@ -35,11 +35,16 @@ pub(super) struct Delta {
     pub(super) content: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Usage {
-    prompt_tokens: usize,
-    completion_tokens: usize,
-    total_tokens: usize,
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(super) enum Usage {
+    /// `null`
+    NotYet,
+    Counted {
+        prompt_tokens: usize,
+        completion_tokens: usize,
+        total_tokens: usize,
+    },
 }
 
 impl<'a> Answer<'a> {
@@ -48,7 +53,7 @@ impl<'a> Answer<'a> {
         model: &'a str,
         completion: &'a Completion,
         choices: Vec<Choice>,
-        usage: Option<Option<Usage>>,
+        usage: Option<Usage>,
     ) -> Self {
         Self { id: &completion.id, object, created: completion.created, model, choices, usage }
     }
@@ -57,6 +62,6 @@ impl<'a> Answer<'a> {
 impl Usage {
     pub(super) fn of(completion: &Completion) -> Self {
         let (prompt_tokens, completion_tokens) = (completion.prompt_tokens, completion.tokens.len());
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
+        Self::Counted { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }
     }
 }
