@@ -16,4 +16,4 @@ mod store;
 
 pub use fact::{Fact, FactBatch};
 pub use sink::ProjectorSink;
-pub use store::{ClickHouseOptions, ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};
+pub use store::{ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};

@@ -12,7 +12,7 @@ use schemas::money::USD_SCALE;
 use schemas::{AccountId, Offset, PartitionId, Timestamp, Usd};
 use thiserror::Error;
 
-pub use self::clickhouse::{ClickHouseOptions, ClickHouseStore};
+pub use self::clickhouse::ClickHouseStore;
 pub use self::sqlite::SqliteStore;
 use crate::FactBatch;
 

@@ -22,7 +22,7 @@
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display, Formatter};
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use clickhouse::sql::Identifier;
 use clickhouse::{Client, Compression};
 use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
-use schemas::{AccountId, EventId, Offset, PartitionId};
+use schemas::{AccountId, EventId, Offset, PartitionId, config};
 
 use self::rows::{FactRow, Id, StatsRow, TotalsRow};
 use super::{Grain, StoreError, UsageStore, hours, row};
@@ -50,30 +50,6 @@ const IDS_PER_LOOKUP: usize = 2_000;
 
 const SUMS: &str = "count() AS requests, sum(prompt_tokens) AS prompt, sum(cached_prompt_tokens) AS cached_prompt, \
                     sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(cost_usd) AS cost";
-
-/// How to reach a `ClickHouse` server.
-#[derive(Clone)]
-pub struct ClickHouseOptions {
-    /// The HTTP interface: `http://127.0.0.1:8123`.
-    pub url: String,
-    /// The database; made where it is missing.
-    pub database: String,
-    /// The user, where not the server's default one.
-    pub user: Option<String>,
-    /// The user's password.
-    pub password: Option<String>,
-}
-
-impl Debug for ClickHouseOptions {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Self { url, database, user, password: _ } = self;
-        f.debug_struct("ClickHouseOptions")
-            .field("url", url)
-            .field("database", database)
-            .field("user", user)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Usage in a `ClickHouse` database.
 pub struct ClickHouseStore {
@@ -96,15 +72,15 @@ impl ClickHouseStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where the server can't be reached or refuses.
-    pub async fn connect(options: &ClickHouseOptions) -> Result<Self, StoreError> {
-        let mut client = Client::default().with_url(&options.url).with_compression(Compression::None);
-        if let Some(user) = &options.user {
+    pub async fn connect(config: &config::ClickHouse) -> Result<Self, StoreError> {
+        let mut client = Client::default().with_url(&config.url).with_compression(Compression::None);
+        if let Some(user) = &config.user {
             client = client.with_user(user);
         }
-        if let Some(password) = &options.password {
-            client = client.with_password(password);
+        if let Some(password) = &config.password {
+            client = client.with_password(password.expose());
         }
-        Self::with_client(client, &options.database).await
+        Self::with_client(client, &config.database).await
     }
 
     /// As [`connect`](Self::connect), over a client that the caller made: with settings or a transport of its own.
@@ -189,7 +165,8 @@ impl ClickHouseStore {
         let bucket = match query.bucket {
             Bucket::None => None,
             Bucket::Hour => Some("hour"),
-            Bucket::Day => Some("toInt64(hour - positiveModulo(hour, 86400000000))"),
+            // Without its type the literal is unsigned, and a time before the epoch goes wrong.
+            Bucket::Day => Some("hour - positiveModulo(hour, toInt64(86400000000))"),
         };
         let group = match query.group_by {
             GroupBy::None => None,
