@@ -47,7 +47,7 @@ impl Request {
     /// With another key and model.
     pub(super) fn with(mut self, key: u128, model: &str) -> Self {
         self.key = key;
-        self.model = model.to_owned();
+        model.clone_into(&mut self.model);
         self
     }
 
