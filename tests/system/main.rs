@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what goes wrong here fails the test")]
 
 mod client;
+mod compose;
 mod conformance;
 mod proxy;
 mod scenario;

@@ -9,8 +9,11 @@ use tests::process::Process;
 
 use crate::client::Client;
 
-/// The lines that the services of `docker-compose.yml` run with.
-const DISTRIBUTED: &str = include_str!("../../deploy/modelhub.env");
+/// The variables that the services of `docker-compose.yml` run with, but for the secrets.
+pub(crate) fn distributed_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../deploy/modelhub.env").lines();
+    lines.filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| line.split_once('=').expect("KEY=value"))
+}
 
 /// A running installation.
 pub(crate) struct System {
@@ -64,11 +67,8 @@ impl System {
             tokio::join!(tests::kafka::cluster(), tests::postgres::database(), tests::clickhouse::database());
         let folder = tempfile::tempdir().expect("a folder");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
-        let mut environment: Vec<(String, String)> = DISTRIBUTED
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty())
-            .map(|line| {
-                let (key, value) = line.split_once('=').expect("KEY=value");
+        let mut environment: Vec<(String, String)> = distributed_variables()
+            .map(|(key, value)| {
                 let here = match key {
                     "MODELHUB_LISTEN" => gateway.clone(),
                     "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
