@@ -33,7 +33,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
     match call(&job, &mut reply).await {
         Called::Answer(text, content_type) => answer(job, reply, text, content_type).await,
         Called::ClientGone => {
-            let tokens = TokenCounts { prompt: job.prompt_estimate(), ..TokenCounts::default() };
+            let tokens = TokenCounts { prompt: job.prompt_estimate, ..TokenCounts::default() };
             let ending = Ending { outcome: Outcome::ClientGone, accuracy: Accuracy::Estimated, tokens };
             job.fail(ending, reply, ApiError::internal()).await;
         }
@@ -92,7 +92,7 @@ async fn answer(job: Job, reply: Reply, text: Bytes, content_type: Option<Header
         Some(tokens) => (Accuracy::Measured, tokens),
         None => {
             let completion = super::usage::estimate_tokens(answer.delivered().output_bytes).min(job.max_output());
-            let prompt = job.prompt_estimate();
+            let prompt = job.prompt_estimate;
             (Accuracy::Estimated, TokenCounts { prompt, completion, ..TokenCounts::default() })
         }
     };
