@@ -19,10 +19,10 @@
 //! what is missing and how to get it.
 //!
 //! `MODELHUB_TEST_PG_BIN` (a folder), `MODELHUB_TEST_JAVA`, `MODELHUB_TEST_MVN`, `MODELHUB_TEST_NPM`,
-//! `MODELHUB_TEST_CLICKHOUSE`, `MODELHUB_TEST_PYTHON`, `MODELHUB_TEST_NODE`, `MODELHUB_TEST_CURL` and
-//! `MODELHUB_TEST_DOCKER_COMPOSE` (programs) each name the only place where that is looked for, `MODELHUB_TEST_CACHE`
-//! the folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that no installed server is
-//! used.
+//! `MODELHUB_TEST_CLICKHOUSE`, `MODELHUB_TEST_PYTHON`, `MODELHUB_TEST_NODE`, `MODELHUB_TEST_CURL`,
+//! `MODELHUB_TEST_OPENSSL` and `MODELHUB_TEST_DOCKER_COMPOSE` (programs) each name the only place where that is looked
+//! for, `MODELHUB_TEST_CACHE` the folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that
+//! no installed server is used.
 
 #![forbid(unsafe_code)]
 

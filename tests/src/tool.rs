@@ -23,6 +23,15 @@ pub fn docker_compose() -> PathBuf {
     or_fail(find("docker-compose", "MODELHUB_TEST_DOCKER_COMPOSE"))
 }
 
+/// The program `openssl`.
+///
+/// # Panics
+///
+/// When it is missing.
+pub fn openssl() -> PathBuf {
+    or_fail(find("openssl", "MODELHUB_TEST_OPENSSL"))
+}
+
 /// A program whose Debian package has its name.
 fn find(name: &str, only: &str) -> Result<PathBuf, String> {
     lookup::program(name, only).ok_or_else(|| {

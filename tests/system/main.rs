@@ -6,6 +6,7 @@ mod client;
 mod compose;
 mod conformance;
 mod proxy;
+mod readme;
 mod scenario;
 mod sdk;
 mod system;
