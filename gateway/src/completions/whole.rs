@@ -83,7 +83,7 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, String> {
 
 async fn answer(job: Job, reply: Reply, text: Bytes, content_type: Option<HeaderValue>) {
     let parsed = Answer::parse(&text).zip(serde_json::from_slice::<&RawValue>(&text).ok());
-    let Some((answer, whole)) = parsed.filter(|(answer, _)| !answer.is_error()) else {
+    let Some((answer, whole)) = parsed.filter(|(answer, _)| answer.is_completion()) else {
         tracing::warn!(upstream = job.upstream.name(), "upstream answered 200 without a completion");
         let error = ApiError::upstream_failed("The model's server answered without a completion. Try again.");
         return job.fail(Ending::free(Outcome::UpstreamFailed), reply, error).await;
