@@ -100,7 +100,7 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::sync::mpsc;
 
-    const NEVER: Duration = Duration::from_secs(600);
+    const NEVER: Duration = Duration::from_mins(10);
     const SOON: Duration = Duration::from_millis(300);
 
     /// A server of one endless answer, which tells when its client is gone, and a client that does not read it.
@@ -113,7 +113,8 @@ mod tests {
             async move {
                 let (sender, body) = crate::body::channel();
                 tokio::spawn(async move {
-                    while sender.send(Bytes::from_static(&[b'x'; 64 << 10])).await.is_ok() {}
+                    let piece = Bytes::from(vec![b'x'; 64 << 10]);
+                    while sender.send(piece.clone()).await.is_ok() {}
                     let _ = gone.send(()).await;
                 });
                 body
