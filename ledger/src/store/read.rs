@@ -18,9 +18,10 @@ use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
 
+/// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
-    SELECT k.key_id, a.partition_no, a.state
-    FROM keys k JOIN accounts a ON a.account_id = k.account_id
+    SELECT k.key_id, a.partition_no, a.state, p.next_offset - 1 AS version_offset
+    FROM keys k JOIN accounts a ON a.account_id = k.account_id JOIN positions p ON p.partition_no = a.partition_no
     WHERE k.hash = $1 ORDER BY k.account_id, k.key_id LIMIT 1";
 
 pub(super) const ENTRIES: &str = "\
@@ -130,6 +131,7 @@ pub(super) struct KeyViewRow {
     key_id: Uuid,
     partition_no: i64,
     state: String,
+    version_offset: i64,
 }
 
 /// A row of `postings` with a detail.
@@ -182,7 +184,8 @@ impl KeyViewRow {
         let state = state(&self.state)?;
         let balance =
             state.balance().ok_or_else(|| unreadable("accounts.state", "its balance is beyond exact money"))?;
-        let account = view(partition(self.partition_no)?, &state, balance);
+        let mut account = view(partition(self.partition_no)?, &state, balance);
+        account.version.offset = offset(self.version_offset)?;
         Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
     }
 }

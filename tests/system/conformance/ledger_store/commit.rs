@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use accounting::{AccountState, ChainHash, Code, Commodity, LedgerAccount, Lot, Transfer};
+use accounting::{AccountState, Amount, ChainHash, Code, LedgerAccount, Lot, Transfer};
 use eventlog::SinkError;
 use ledger::StoreError;
 use ledger::store::commit::{PostingRow, TransferRow};
 use ledger::store::{Commit, Head};
-use schemas::api::AccountStatus;
-use schemas::event::CreditSource;
+use schemas::api::LotSource;
 use schemas::{AccountId, Offset, PartitionId, Timestamp, Usd};
 
 use super::events::{self, event_id, grant, key, key_hash, key_id, lot_id, open, usage, usd};
@@ -49,19 +48,25 @@ fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
         amount: Usd::ZERO,
         balance: Usd::ZERO,
         detail: None,
+        chain_tag: i64::MIN,
     }
 }
 
 fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
-    let transfer =
-        Transfer { debit: to, credit: from, commodity: Commodity::Usd, amount, code: Code::Usage, lot: None };
+    let transfer = Transfer { debit: to, credit: from, amount: Amount::Usd(amount), code: Code::Usage, lot: None };
     TransferRow { event_id: event_id(id), index: 0, transfer }
 }
 
 fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
     let state = AccountState {
         id,
-        status: AccountStatus::Active,
+        closed: false,
+        suspensions: [].into(),
+        paid: false,
+        subscription: None,
+        payments: [].into(),
+        disputes: [].into(),
+        corrections: [].into(),
         plan: events::plan(),
         opened_at: Timestamp::from_micros(1),
         keys: [].into(),
@@ -74,7 +79,7 @@ fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
 }
 
 fn lot(amount: Usd, remaining: Usd) -> Lot {
-    Lot { id: lot_id(1), source: CreditSource::Trial, amount, remaining, priority: 255, sequence: 0 }
+    Lot { id: lot_id(1), source: LotSource::Trial, amount, remaining, priority: 255, expires_at: None, sequence: 0 }
 }
 
 pub(super) async fn the_position_moves_only_from_where_it_is(stage: Stage) {
