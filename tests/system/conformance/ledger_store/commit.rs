@@ -10,7 +10,7 @@ use ledger::store::{Commit, Head};
 use schemas::api::LotSource;
 use schemas::{AccountId, Offset, PartitionId, Timestamp, Usd};
 
-use super::events::{self, event_id, grant, key, key_hash, key_id, lot_id, open, usage, usd};
+use super::events::{self, event_id, grant, key, key_hash, key_id, lot_id, open, revoke, usage, usd};
 use super::stage::{Stage, account_in, batch};
 
 const HERE: PartitionId = PartitionId(3);
@@ -256,9 +256,7 @@ pub(super) async fn emptied_lots_and_dropped_keys_are_gone(stage: Stage) {
     assert_eq!(shown().await, (vec![(lot_id(2), "0.5".into())], both));
     assert_eq!(stage.counts().await[..2], [1, 1]);
 
-    let mut drop = empty(HERE, 6, 7);
-    drop.dropped_keys = vec![(account, key_id(1))];
-    stage.store.commit(&drop).await.unwrap();
+    stage.apply(HERE, &[revoke(account, 7, 1)]).await;
     assert_eq!(shown().await, (vec![(lot_id(2), "0.5".into())], vec![key_id(2)]));
     assert_eq!(stage.store.key(&key_hash(1)).await.unwrap(), None);
 }
