@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use schemas::api::{AccountView, KeyView};
+use schemas::api::{AccountStatus, AccountView, KeyView};
 use schemas::event::KeyHash;
 use schemas::{AccountId, KeyId, Offset, Position, Usd};
 use tokio::time::Instant;
@@ -116,6 +116,11 @@ impl Account {
 
     pub(crate) fn id(&self) -> AccountId {
         self.id
+    }
+
+    /// Whether it may use the API, as of its newest view.
+    pub(crate) fn status(&self) -> AccountStatus {
+        lock(&self.funds).view.status
     }
 
     fn renew(&self, view: AccountView) {

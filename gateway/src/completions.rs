@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use schemas::RequestId;
+use schemas::api::AccountStatus;
 use schemas::catalogue::Model;
 use tokio::sync::oneshot;
 
@@ -73,6 +74,7 @@ pub(crate) async fn create(
 }
 
 async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) -> Result<Job, ApiError> {
+    may_use(caller.account.status())?;
     let body = body::read(body, MAX_BODY_BYTES).await?;
     let request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
@@ -92,6 +94,17 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
+}
+
+/// Only an active account may spend; what it has used and what is left, any account may look at.
+fn may_use(status: AccountStatus) -> Result<(), ApiError> {
+    match status {
+        AccountStatus::Active => Ok(()),
+        AccountStatus::Suspended => {
+            Err(ApiError::account_suspended("The account is suspended. Contact support to have it reinstated."))
+        }
+        AccountStatus::Closed => Err(ApiError::account_suspended("The account is closed.")),
+    }
 }
 
 fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Model) -> ApiError {
@@ -154,5 +167,21 @@ fn explain(upstream: &Upstream, error: CallError) -> Result<Response, ApiError> 
             }
             Err(ApiError::upstream_failed(format!("The model's server failed ({status}). Try again.")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_active_account_may_spend() {
+        let check = |status, expected: Option<(u16, &str)>| {
+            let refused = may_use(status).err().map(|error| (error.status.as_u16(), error.code));
+            assert_eq!(refused, expected, "{status:?}");
+        };
+        check(AccountStatus::Active, None);
+        check(AccountStatus::Suspended, Some((403, "account_suspended")));
+        check(AccountStatus::Closed, Some((403, "account_suspended")));
     }
 }

@@ -41,6 +41,11 @@ impl ApiError {
         Self::new(StatusCode::PAYMENT_REQUIRED, "insufficient_balance_error", "insufficient_balance", message)
     }
 
+    /// 403: the account is suspended or closed.
+    pub(crate) fn account_suspended(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "account_suspended", message)
+    }
+
     /// 404: no such model.
     pub(crate) fn model_not_found(model: &str) -> Self {
         let message = format!("The model `{model}` does not exist. GET /v1/models lists those that do.");
