@@ -75,7 +75,7 @@ pub(super) fn signed(offset: Offset) -> i64 {
     i64::try_from(offset.0).unwrap_or(i64::MAX)
 }
 
-fn offset(value: i64) -> Result<Offset, StoreError> {
+pub(super) fn offset(value: i64) -> Result<Offset, StoreError> {
     u64::try_from(value).map(Offset).map_err(|_| unreadable("offset", value))
 }
 
@@ -83,7 +83,7 @@ fn hash32(value: &[u8]) -> Result<[u8; 32], StoreError> {
     value.try_into().map_err(|_| unreadable("hash of length", value.len()))
 }
 
-fn partition(value: i64) -> Result<PartitionId, StoreError> {
+pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
@@ -93,11 +93,11 @@ fn named<'de, T: Deserialize<'de>>(what: &'static str, name: &'de str) -> Result
     T::deserialize(name).map_err(|error| unreadable(what, error))
 }
 
-fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
+pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
 
-fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
+pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
     StoreError::unavailable("read a row", format!("{what}: {cause}"))
 }
 
