@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Projector,
     /// Ask a service's health check whether it is ready; the exit status says. For container health checks.
     Ready {
-        /// Its `/readyz`: http://127.0.0.1:8080/readyz
+        /// Its address, `/readyz` included.
         url: String,
     },
     /// Accounts, keys, credit: on the running system, else on the data folder.

@@ -67,8 +67,8 @@ fn catalogue(config: &Config) -> Result<Catalogue> {
     }
     let mut names: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("upstreams: `{}` is there twice; give each upstream a name of its own", twice[0]);
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
+        bail!("upstreams: `{twice}` is there twice; give each upstream a name of its own");
     }
     ensure!(!names.contains(&DEMO_UPSTREAM), "upstreams: `{DEMO_UPSTREAM}` is the built-in one; choose another name");
     Ok(catalogue)

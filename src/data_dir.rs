@@ -105,7 +105,7 @@ pub(crate) fn read_control(path: &Path) -> Result<Control> {
 pub(crate) fn fresh_secret() -> String {
     let mut bytes = [0_u8; SECRET_BYTES];
     rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// Writes a file whole or not at all, durably: a half-written pepper would lock out every key.

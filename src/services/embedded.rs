@@ -120,13 +120,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
 fn greet(address: std::net::SocketAddr, demo_key: Option<&str>) {
     let mut text = format!("ModelHub listens on http://{address} (OpenAI-compatible API: http://{address}/v1)\n");
     if let Some(key) = demo_key {
-        text.push_str(&format!(
-            "\nTry it (demo account with $5, built-in demo model, nothing leaves this machine):\n\n\
-             curl http://{address}/v1/chat/completions \\\n  \
-             -H \"Content-Type: application/json\" \\\n  \
-             -H \"Authorization: Bearer {key}\" \\\n  \
-             -d '{{\"model\": \"deepseek-v4-flash\", \"messages\": [{{\"role\": \"user\", \"content\": \"Say hello\"}}]}}'\n\n"
-        ));
+        text += &format!(include_str!("embedded/try_it.txt"), address = address, key = key);
     }
     // Without a standard output there is nobody to greet.
     let _ = std::io::stdout().write_all(text.as_bytes());

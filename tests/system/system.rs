@@ -9,8 +9,11 @@ use tests::process::Process;
 
 use crate::client::Client;
 
-/// The lines that the services of `docker-compose.yml` run with.
-const DISTRIBUTED: &str = include_str!("../../deploy/modelhub.env");
+/// The variables that the services of `docker-compose.yml` run with, but for the secrets.
+pub(crate) fn distributed_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../deploy/modelhub.env").lines();
+    lines.filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| line.split_once('=').expect("KEY=value"))
+}
 
 /// A running installation.
 pub(crate) struct System {
@@ -64,11 +67,8 @@ impl System {
             tokio::join!(tests::kafka::cluster(), tests::postgres::database(), tests::clickhouse::database());
         let folder = tempfile::tempdir().expect("a folder");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
-        let mut environment: Vec<(String, String)> = DISTRIBUTED
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty())
-            .map(|line| {
-                let (key, value) = line.split_once('=').expect("KEY=value");
+        let mut environment: Vec<(String, String)> = distributed_variables()
+            .map(|(key, value)| {
                 let here = match key {
                     "MODELHUB_LISTEN" => gateway.clone(),
                     "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
@@ -140,7 +140,7 @@ impl System {
 
     /// The account's balance, once it is `expected`; fails the test where it isn't within a while.
     pub(crate) async fn balance_becomes(&self, account: &str, expected: Decimal) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
         loop {
             let balance = self.balance(account).await;
             if balance == expected {
@@ -166,11 +166,6 @@ impl System {
             service.process.start_again();
             service.process.answers(&service.address, "/readyz").await;
         }
-    }
-
-    /// The process of a service, by its subcommand.
-    pub(crate) fn process(&self, name: &str) -> &Process {
-        &self.services.iter().find(|service| service.name == name).expect("a service").process
     }
 
     /// All that the services wrote to standard output and error.

@@ -64,7 +64,8 @@ pub(super) fn producer(config: &KafkaConfig) -> KafkaResult<FutureProducer<Loggi
         .set("delivery.timeout.ms", "30000")
         // Appends that come this close together share a request.
         .set("linger.ms", "2")
-        .set("compression.type", "none")
+        // What may wait for a broker, in memory; beyond that, appends are refused.
+        .set("queue.buffering.max.kbytes", "65536")
         // Above the broker's default: the topic's own limit is what decides.
         .set("message.max.bytes", "2000000")
         .create_with_context(LoggingContext)
