@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use schemas::{Offset, PartitionId, Timestamp};
+use schemas::{Offset, PartitionId, Position, Timestamp};
 use thiserror::Error;
 
 /// A past moment of the log.
@@ -31,12 +31,9 @@ impl FromStr for At {
         if let Ok(time) = text.parse() {
             return Ok(Self::Time(time));
         }
-        let position = |part: &str| {
-            let (partition, offset) = part.split_once(':')?;
-            Some((PartitionId(partition.trim().parse().ok()?), Offset(offset.trim().parse().ok()?)))
-        };
-        let positions: Option<BTreeMap<_, _>> = text.split(',').map(position).collect();
-        positions.map(Self::Positions).ok_or_else(|| NotAMoment(text.to_owned()))
+        let positions: Result<Vec<Position>, _> = text.split(',').map(str::parse).collect();
+        let positions = positions.map_err(|_| NotAMoment(text.to_owned()))?;
+        Ok(Self::Positions(positions.into_iter().map(|at| (at.partition, at.offset)).collect()))
     }
 }
 
