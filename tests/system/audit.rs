@@ -74,7 +74,7 @@ async fn embedded_rebuilds_are_identical_and_refused_while_it_runs() {
     let before = books::sqlite_dump(&ledger).await;
     assert!(before.iter().any(|row| row.starts_with("contacts:")), "{before:#?}");
     let rebuilt = system.run(&["rebuild", "ledger"]).await;
-    assert_eq!((rebuilt.code, rebuilt.stdout.contains("from 29 records")), (0, true), "{rebuilt:?}");
+    assert_eq!((rebuilt.code, rebuilt.stdout.contains("from 27 records")), (0, true), "{rebuilt:?}");
     assert_eq!(books::sqlite_dump(&ledger).await, before);
     // The projector may have been stopped before the last records; a rebuild never is.
     assert_eq!(system.run(&["rebuild", "usage"]).await.code, 0);
@@ -112,7 +112,7 @@ async fn planted_corruption_is_named() {
     }
 
     let grant = &history[2];
-    let [use_of_1, use_of_2] = [&history[8], &history[11]];
+    let [use_of_1, use_of_2] = [&history[6], &history[7]];
     let garbage = history.iter().find(|written| written.event.is_empty()).unwrap();
     let last_of_1 = &history[history.len() - 2];
     assert_ne!(use_of_1.account, use_of_2.account);
@@ -146,7 +146,7 @@ async fn planted_corruption_is_named() {
         planted("log", edit(use_of_1, r#""source":"/"#, r#""source":"x"#), "positions", Some((use_of_1, "the record"))),
         planted("log", edit(garbage, "garbage", "sweepin"), "quarantine", Some((garbage, "the record"))),
         planted("log", format!("DELETE FROM records WHERE {}", record(use_of_1)), "log", Some((use_of_1, "the record"))),
-        planted("log", closed_up, "postings", Some((use_of_1, "the posting"))),
+        planted("log", closed_up, "postings", Some((use_of_1, "event posted here"))),
         planted("log", swap, "postings", Some((use_of_1, "event posted here"))),
         planted("log", format!("DELETE FROM records WHERE \"offset\" >= {}", of(last_of_1)), "log", Some((last_of_1, "the record"))),
         // In the ledger's database.
@@ -272,7 +272,8 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
     assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
     assert_eq!(books::postgres_dump(&pool).await, before);
 
-    assert_eq!(system.run(&["rebuild", "usage"]).await.code, 0);
+    let rebuilt = system.run(&["rebuild", "usage"]).await;
+    assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
     let audit = system.run(&["audit", "--json"]).await;
     assert_eq!(audit.code, 0, "{audit:?}");
     assert_eq!(audit.json()["sections"]["usage_facts"]["compared"], 2);

@@ -108,8 +108,11 @@ impl Pair<'_> {
     fn compare(mut self, transfers: &[TransferRow], tags: &mut Tags) {
         let (log, database) = (self.log, self.database);
         if log.event_id != database.event_id {
-            // Of two events, nothing else is worth comparing.
-            self.tell(Section::Postings, "the event posted here", log.event_id, database.event_id);
+            // Of two events, nothing else is worth comparing. The one that was applied here is the one that is missed.
+            let what = "the event posted here";
+            let finding = finding(self.partition, log, what, log.event_id, database.event_id);
+            let (event, account) = (Some(database.event_id), Some(database.account_id));
+            self.report.differs(Section::Postings, Finding { event, account, ..finding });
             tags.same_before = None;
             return;
         }
