@@ -79,10 +79,14 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Adds `cost_usd` to the usage object, or a whole usage object where the upstream sent none.
+    /// Puts `cost_usd` into the usage object, or adds a whole usage object where the upstream sent none.
     pub(crate) fn add_cost(&self, text: &[u8], whole: &RawValue, edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
         match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens().is_some()) {
-            Some(usage) => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
+            // A name that stands twice would have each client choose its own price.
+            Some(usage) => match json_edit::object::<Priced<'_>>(usage.get().as_bytes()) {
+                Ok(Priced { cost_usd: Some(theirs) }) => edits.replace(text, theirs, cost.to_string()),
+                _ => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
+            },
             None => match self.usage {
                 Some(other) => edits.replace(text, other, usage_object(tokens, cost)),
                 None => edits.add_last(text, whole, "usage", &usage_object(tokens, cost)),
@@ -101,6 +105,13 @@ impl<'a> Answer<'a> {
             usage_object(tokens, cost),
         ))
     }
+}
+
+/// A usage object whose sender names a price.
+#[derive(Deserialize)]
+struct Priced<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    cost_usd: Option<&'a RawValue>,
 }
 
 /// `usage` as this gateway writes it. The cost is a JSON number with the exact decimal's text, never a float.
@@ -193,6 +204,11 @@ mod tests {
         check(
             r#"{ "model":"um", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 } }"#,
             r#"{ "model":"m", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 ,"cost_usd":0.000005} }"#,
+        );
+        // An upstream that names a price of its own: another ModelHub, say.
+        check(
+            r#"{"usage":{"cost_usd":0.1 ,"prompt_tokens":10,"completion_tokens":10}}"#,
+            r#"{"usage":{"cost_usd":0.000005 ,"prompt_tokens":10,"completion_tokens":10}}"#,
         );
         check(
             r#"{"model":"um-0613","usage":null}"#,

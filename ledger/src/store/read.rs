@@ -19,9 +19,11 @@ use super::{Fate, Head, StoreError, StoredAccount};
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
 
+/// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
-    SELECT k.key_id, a.account_id, a.partition_no, a.status, CAST(a.plan AS text) AS plan, a.balance_usd, a.version_offset
-    FROM keys k JOIN accounts a ON a.account_id = k.account_id
+    SELECT k.key_id, a.account_id, a.partition_no, a.status, CAST(a.plan AS text) AS plan, a.balance_usd,
+        p.next_offset - 1 AS version_offset
+    FROM keys k JOIN accounts a ON a.account_id = k.account_id JOIN positions p ON p.partition_no = a.partition_no
     WHERE k.hash = $1 ORDER BY k.account_id, k.key_id LIMIT 1";
 
 pub(super) const ENTRIES: &str = "\
