@@ -1,39 +1,56 @@
 //! What the fold knows of one account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::api::AccountStatus;
 use schemas::catalogue::PlanTerms;
-use schemas::event::KeyHash;
-use schemas::{AccountId, KeyId, Offset, Timestamp, Usd};
+use schemas::event::{KeyHash, UsageCharge};
+use schemas::{AccountId, DisputeId, EventId, KeyId, Offset, PaymentId, Timestamp, Usd};
+use serde::{Deserialize, Serialize};
 
-use crate::Lot;
+use crate::payment::{Dispute, Payment};
+use crate::subscription::Subscription;
+use crate::{Lot, lots};
 
 /// One account, as the log up to `version` made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AccountState {
     /// The account.
     pub id: AccountId,
-    /// Whether it may use the API.
-    pub status: AccountStatus,
-    /// Its plan's terms.
-    pub plan: PlanTerms,
     /// When it was opened.
     pub opened_at: Timestamp,
+    /// Whether it was closed, which is for ever.
+    pub closed: bool,
+    /// What keeps it from using the API.
+    pub suspensions: BTreeSet<Suspension>,
+    /// The plan's terms that are in force.
+    pub plan: PlanTerms,
+    /// Whether it has ever paid, which counts for the rate limit.
+    pub paid: bool,
     /// Its live keys.
     pub keys: BTreeMap<KeyId, Key>,
-    /// Lots with money left, in funding order.
+    /// Credit lots with money left, in funding order.
     pub lots: Vec<Lot>,
-    /// Lots ever opened.
+    /// Credit lots ever opened.
     pub lots_opened: u64,
-    /// Usage that no lot covered. Never above zero together with a lot: new credit settles it first.
+    /// What no lot covered. Never above zero together with a lot: new credit settles it first.
     pub debt: Usd,
+    /// Its subscription with its plan tokens, where one is live.
+    pub subscription: Option<Subscription>,
+    /// Payments of which something can still be refunded or disputed.
+    pub payments: BTreeMap<PaymentId, Payment>,
+    /// Open disputes.
+    pub disputes: BTreeMap<DisputeId, Dispute>,
+    /// Usage that was corrected: what is charged for it now.
+    pub corrections: BTreeMap<EventId, UsageCharge>,
     /// The offset of the last record applied to it, in its partition.
     pub version: Offset,
 }
 
 /// A live key of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Key {
     /// HMAC-SHA256 of the key under the operator's pepper.
     pub hash: KeyHash,
@@ -43,10 +60,46 @@ pub struct Key {
     pub hint: String,
 }
 
+/// Why an account may not use the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Suspension {
+    /// An operator said so.
+    Operator,
+    /// A dispute is open, or was lost, and the operator's rule suspends for that.
+    Dispute(DisputeId),
+}
+
 impl AccountState {
+    /// Whether it may use the API.
+    pub fn status(&self) -> AccountStatus {
+        if self.closed {
+            AccountStatus::Closed
+        } else if self.suspensions.is_empty() {
+            AccountStatus::Active
+        } else {
+            AccountStatus::Suspended
+        }
+    }
+
+    /// Money that may be spent, and from which leases reserve; `None` only beyond the range of exact money.
+    pub fn credit(&self) -> Option<Usd> {
+        lots::total(&self.lots)
+    }
+
     /// Money left: what the lots hold less the debt; `None` only beyond the range of exact money.
     pub fn balance(&self) -> Option<Usd> {
-        let credit = self.lots.iter().try_fold(Usd::ZERO, |sum, lot| sum.checked_add(lot.remaining))?;
-        credit.checked_sub(self.debt)
+        self.credit()?.checked_sub(self.debt)
+    }
+
+    /// Plan tokens that may be spent, and from which leases reserve.
+    pub fn plan_tokens(&self) -> u64 {
+        self.subscription.as_ref().map_or(0, Subscription::tokens_left)
+    }
+
+    /// Credit that open disputes hold back; `None` only beyond the range of exact money.
+    pub fn frozen(&self) -> Option<Usd> {
+        let mut disputes = self.disputes.values();
+        disputes.try_fold(Usd::ZERO, |sum, dispute| sum.checked_add(lots::total(&dispute.frozen)?))
     }
 }

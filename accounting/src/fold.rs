@@ -117,6 +117,3 @@ impl<'a> Fold<'a> {
         FoldedBatch { accounts, entries, chain }
     }
 }
-
-#[cfg(test)]
-mod tests;

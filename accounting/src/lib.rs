@@ -9,15 +9,29 @@ mod account;
 pub mod api_key;
 mod apply;
 mod chain;
+mod document;
 mod fold;
+mod journal;
 mod lots;
 mod outcome;
+mod payment;
+pub mod period;
+pub mod proration;
 pub mod rating;
+mod reason;
+mod subscription;
 mod transfer;
 
-pub use account::{AccountState, Key};
+pub use account::{AccountState, Key, Suspension};
 pub use chain::ChainHash;
+pub use document::{NotAnAccount, StateHash};
 pub use fold::{Entry, Fold, FoldedBatch, RecordRef};
 pub use lots::Lot;
-pub use outcome::{Outcome, Posting, Reason};
-pub use transfer::{Code, Commodity, LedgerAccount, Transfer};
+pub use outcome::{Outcome, Posting};
+pub use payment::{Dispute, Payment};
+pub use reason::Reason;
+pub use subscription::{Subscription, TokenLot};
+pub use transfer::{Amount, Code, Commodity, LedgerAccount, Transfer};
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,34 @@ pub fn cost(tokens: &TokenCounts, price: &Price) -> Option<Usd> {
     Usd::from_decimal(fresh.checked_add(cached)?.checked_add(output)?).ok()
 }
 
+/// The list price of those of `tokens` that `plan_tokens` do not cover; `None` as in [`cost`], and where more are covered
+/// than there are.
+///
+/// Plan tokens cover prompt tokens, then completion tokens, one for one. Of the prompt they cover the dearer tokens first
+/// (as a rule those that were not cached), so what is left to pay is the least that this order allows.
+pub fn overage(tokens: &TokenCounts, price: &Price, plan_tokens: u64) -> Option<Usd> {
+    if plan_tokens == 0 {
+        return cost(tokens, price);
+    }
+    let fresh = tokens.prompt.checked_sub(tokens.cached_prompt)?;
+    let (dear, cheap) = (fresh, tokens.cached_prompt);
+    let (dear, cheap) = if price.input >= price.cached_input { (dear, cheap) } else { (cheap, dear) };
+    let (dear, covered) = cover(dear, plan_tokens);
+    let (cheap, covered) = cover(cheap, covered);
+    let (completion, covered) = cover(tokens.completion, covered);
+    if covered > 0 {
+        return None;
+    }
+    let (fresh, cached) = if price.input >= price.cached_input { (dear, cheap) } else { (cheap, dear) };
+    let prompt = fresh.checked_add(cached)?;
+    cost(&TokenCounts { prompt, cached_prompt: cached, completion, reasoning: 0 }, price)
+}
+
+/// What is left of tokens, and of what covers them.
+fn cover(tokens: u64, by: u64) -> (u64, u64) {
+    (tokens.saturating_sub(by), by.saturating_sub(tokens))
+}
+
 fn part(tokens: u64, price: UnitPrice) -> Option<Decimal> {
     let per_token = price.as_decimal().checked_mul(Decimal::new(1, 6))?;
     per_token.checked_mul(Decimal::from(tokens))
@@ -91,7 +119,48 @@ mod tests {
         check("0", 0, 8192, &price("0", "0", "0"), Some(8192));
     }
 
+    #[test]
+    fn plan_tokens_cover_the_prompt_then_the_completion() {
+        let plain = price("1000000", "100000", "2000000");
+        let odd = price("100000", "1000000", "2000000");
+        let tokens = TokenCounts { prompt: 10, cached_prompt: 4, completion: 5, reasoning: 5 };
+        let check = |price: &Price, plan_tokens, expected: Option<&str>| {
+            let left = overage(&tokens, price, plan_tokens).map(|usd| usd.to_string());
+            assert_eq!(left.as_deref(), expected, "{plan_tokens} {price:?}");
+        };
+        check(&plain, 0, Some("16.4"));
+        check(&plain, 1, Some("15.4"));
+        check(&plain, 6, Some("10.4"));
+        check(&plain, 7, Some("10.3"));
+        check(&plain, 10, Some("10"));
+        check(&plain, 11, Some("8"));
+        check(&plain, 15, Some("0"));
+        check(&plain, 16, None);
+        check(&odd, 0, Some("14.6"));
+        check(&odd, 4, Some("10.6"));
+        check(&odd, 5, Some("10.5"));
+        check(&odd, 10, Some("10"));
+        let broken = TokenCounts { prompt: 1, cached_prompt: 2, completion: 0, reasoning: 0 };
+        assert_eq!((overage(&broken, &plain, 0), overage(&broken, &plain, 1)), (None, None));
+    }
+
     proptest! {
+        /// Token by token, each one either covered or paid.
+        #[test]
+        fn overage_agrees_with_counting(
+            input in 0_u64..10, cached in 0_u64..10, output in 0_u64..10,
+            fresh in 0_u64..20, hits in 0_u64..20, completion in 0_u64..20, plan_tokens in 0_u64..70,
+        ) {
+            let mut prompt = [vec![input; usize::try_from(fresh).unwrap()], vec![cached; usize::try_from(hits).unwrap()]].concat();
+            prompt.sort_unstable_by(|a, b| b.cmp(a));
+            prompt.extend(vec![output; usize::try_from(completion).unwrap()]);
+            let expected = prompt.get(usize::try_from(plan_tokens).unwrap()..).map(|paid| paid.iter().sum::<u64>());
+            let micro = |units: u64| Decimal::new(i64::try_from(units).unwrap(), 6).to_string();
+            let tokens = TokenCounts { prompt: fresh + hits, cached_prompt: hits, completion, reasoning: 0 };
+            let left = overage(&tokens, &price(&micro(input), &micro(cached), &micro(output)), plan_tokens);
+            prop_assert_eq!(left.map(|usd| u64::try_from(usd.to_pico().unwrap()).unwrap()), expected);
+        }
+
         /// Against plain integers: prices in 10⁻⁶ USD per 10⁶ tokens are costs in 10⁻¹² USD per token.
         #[test]
         fn cost_agrees_with_integers(

@@ -104,7 +104,7 @@ pub async fn audit(
         }
         _ => {}
     }
-    report.hash(&states);
+    report.hash(&states).map_err(|error| StoreError::unavailable("be audited", error))?;
     if at.is_some() {
         report.accounts = states.into_values().filter_map(AccountThen::of).collect();
     }

@@ -58,7 +58,7 @@ impl Sink for LedgerSink {
         self.feed.publish(Applied {
             partition: commit.partition,
             next: commit.next,
-            views: commit.accounts.into_iter().map(|(state, balance)| view(batch.partition, state, balance)).collect(),
+            views: commit.accounts.iter().map(|(state, balance)| view(batch.partition, state, *balance)).collect(),
         });
         Ok(())
     }
@@ -73,12 +73,15 @@ fn fold_onto(fold: Fold<'_>, batch: &Batch, head: Head, loaded: Loaded) -> Resul
 }
 
 /// What a gateway needs to know of an account.
-pub(crate) fn view(partition: PartitionId, state: accounting::AccountState, balance_usd: schemas::Usd) -> AccountView {
+pub(crate) fn view(partition: PartitionId, state: &accounting::AccountState, balance_usd: schemas::Usd) -> AccountView {
     AccountView {
         account_id: state.id,
-        status: state.status,
-        plan: state.plan,
+        status: state.status(),
+        plan: state.plan.clone(),
         balance_usd,
+        plan_tokens: state.plan_tokens(),
+        paid: state.paid,
+        subscription: state.subscription.as_ref().map(accounting::Subscription::view),
         version: Position { partition, offset: state.version },
     }
 }

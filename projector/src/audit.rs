@@ -80,7 +80,7 @@ impl UsageReplay {
         if !counts {
             return;
         }
-        let Some(fact) = Fact::of(entry.offset, event.clone()) else { return };
+        let Some(fact) = Fact::of(entry.offset, event) else { return };
         if matches!(entry.outcome, Outcome::Quarantined(_)) && !self.not_posted.insert(event.id) {
             return;
         }

@@ -1,8 +1,8 @@
 //! The usage facts of the log's records.
 
 use accounting::rating;
-use schemas::event::{Accuracy, Outcome, UsageRecordedV1};
-use schemas::{AccountId, Event, EventData, EventId, KeyId, Offset, PartitionId, Timestamp, TokenCounts, Usd};
+use schemas::event::{Accuracy, Outcome, Usage};
+use schemas::{AccountId, Event, EventId, KeyId, Offset, PartitionId, Timestamp, TokenCounts, Usd};
 
 /// One usage event that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,34 +58,34 @@ impl Fact {
     ///
     /// What the ledger decides by an account's state can't be seen here. Usage of an account that was never opened, or
     /// that would take a balance out of range, is quarantined there and counts here; a gateway admits neither.
-    pub fn of(offset: Offset, event: Event) -> Option<Self> {
-        let Event { id, subject, time, data: EventData::UsageRecorded(data), .. } = event else { return None };
+    pub fn of(offset: Offset, event: &Event) -> Option<Self> {
+        let data = event.data.usage()?;
         if !posts(&data) {
             return None;
         }
         Some(Self {
             offset,
-            event_id: id,
-            account_id: subject,
+            event_id: event.id,
+            account_id: event.subject,
             key_id: data.key_id,
-            model: data.model,
-            upstream: data.upstream,
+            model: data.model.to_owned(),
+            upstream: data.upstream.to_owned(),
             stream: data.stream,
             outcome: data.outcome,
             accuracy: data.accuracy,
             tokens: data.tokens,
             cost: data.cost_usd,
             started_at: data.started_at,
-            time,
+            time: event.time,
             duration_ms: data.duration_ms.min(i64::MAX.cast_unsigned()),
         })
     }
 }
 
-fn posts(data: &UsageRecordedV1) -> bool {
+fn posts(data: &Usage<'_>) -> bool {
     let rated = rating::cost(&data.tokens, &data.price);
     let keepable = |text: &str| !text.contains('\0');
-    rated == Some(data.cost_usd) && data.cost_usd.in_range() && keepable(&data.model) && keepable(&data.upstream)
+    rated == Some(data.cost_usd) && data.cost_usd.in_range() && keepable(data.model) && keepable(data.upstream)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
     const GOLDEN: &str = include_str!("../../schemas/golden/usage.recorded.v1.json");
 
     fn fact(text: &str) -> Option<Fact> {
-        Fact::of(Offset(7), Event::decode(text.as_bytes()).unwrap())
+        Fact::of(Offset(7), &Event::decode(text.as_bytes()).unwrap())
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl ProjectorSink {
         for record in records {
             let event = Event::decode(&record.payload).ok();
             match event.filter(|event| partition::of(event.subject, self.partitions) == partition) {
-                Some(event) => facts.extend(Fact::of(record.offset, event)),
+                Some(event) => facts.extend(Fact::of(record.offset, &event)),
                 None => passed_over += 1,
             }
         }

@@ -3,15 +3,19 @@
 //! On the private HTTP port they are JSON bodies; inside one process they are passed as they are.
 
 mod account;
+mod entry;
 mod statement;
 mod stats;
+mod subscription;
 
 pub use account::{
-    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotView, OpenAccount,
-    OpenedAccount,
+    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotSource, LotView,
+    OpenAccount, OpenedAccount, TokenLotView,
 };
-pub use statement::{EntryDetail, Statement, StatementEntry, StatementQuery};
+pub use entry::{AdjustmentKind, ClosedPeriod, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
+pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
+pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};
 
 use serde::{Deserialize, Serialize};
 

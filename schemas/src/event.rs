@@ -8,13 +8,27 @@ mod account;
 mod codec;
 mod credit;
 mod key;
+mod payment;
+mod subscription;
+mod types;
 mod usage;
 
-pub use account::AccountOpenedV1;
+pub use account::{AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1};
 pub use codec::DecodeError;
-pub use credit::{CreditGrantedV1, CreditSource};
-pub use key::{KeyHash, KeyIssuedV1};
-pub use usage::{Accuracy, OUTCOME_POLICY, Outcome, UsageRecordedV1};
+pub use credit::{CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditGrantedV2, CreditSource};
+pub use key::{KeyHash, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1};
+pub use payment::{
+    DisputeOutcome, PaymentDisputeClosedV1, PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1,
+};
+pub use subscription::{
+    BillingAnchor, Period, PlanSwitch, SubscriptionCanceledV1, SubscriptionChange, SubscriptionChangedV1,
+    SubscriptionPastDueV1, SubscriptionRenewedV1, SubscriptionStartedV1, UnusedCredit,
+};
+pub use types::EventData;
+pub(crate) use types::schemas;
+pub use usage::{
+    Accuracy, Funding, OUTCOME_POLICY, Outcome, Usage, UsageCharge, UsageCorrectedV1, UsageRecordedV1, UsageRecordedV2,
+};
 
 use crate::{AccountId, EventId, Timestamp};
 
@@ -31,17 +45,4 @@ pub struct Event {
     pub time: Timestamp,
     /// What happened.
     pub data: EventData,
-}
-
-/// What happened, by event type and schema version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventData {
-    /// `account.opened` v1
-    AccountOpened(AccountOpenedV1),
-    /// `key.issued` v1
-    KeyIssued(KeyIssuedV1),
-    /// `credit.granted` v1
-    CreditGranted(CreditGrantedV1),
-    /// `usage.recorded` v1
-    UsageRecorded(Box<UsageRecordedV1>),
 }

@@ -73,8 +73,24 @@ typed_id! {
     KeyId
 }
 typed_id! {
-    /// A credit lot: one grant or purchase, drawn down until it is empty.
+    /// A lot of credit or of plan tokens: one grant, purchase or period's quota, drawn down until it is empty.
     LotId
+}
+typed_id! {
+    /// A payment, derived (UUIDv5) from the provider's own id for it.
+    PaymentId
+}
+typed_id! {
+    /// A dispute about a payment, derived (UUIDv5) from the provider's own id for it.
+    DisputeId
+}
+typed_id! {
+    /// A subscription to a plan, from its start through every renewal and change to its end.
+    SubscriptionId
+}
+typed_id! {
+    /// A slice of an account that one gateway may spend on its own.
+    LeaseId
 }
 typed_id! {
     /// One request admitted by a gateway.

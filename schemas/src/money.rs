@@ -106,6 +106,11 @@ impl Usd {
         self.0 > Decimal::ZERO
     }
 
+    /// Whether it has at most the two decimals that payments have.
+    pub fn is_whole_cents(self) -> bool {
+        self.0.normalize().scale() <= 2
+    }
+
     /// Exactly zero.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()

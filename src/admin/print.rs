@@ -1,7 +1,9 @@
 //! What the command line prints: a table, or JSON.
 
+mod entry;
+
 use anyhow::Result;
-use schemas::api::{Balance, EntryDetail, Granted, IssuedKey, OpenedAccount, Statement};
+use schemas::api::{Balance, Granted, IssuedKey, OpenedAccount, Statement};
 
 use crate::print::{json, rows, table as print};
 
@@ -38,14 +40,22 @@ pub(super) fn balance(balance: &Balance, as_json: bool) -> Result<()> {
         vec!["account".to_owned(), balance.account_id.to_string()],
         vec!["balance".to_owned(), format!("{} USD", balance.balance_usd)],
         vec!["debt".to_owned(), format!("{} USD", balance.debt_usd)],
+        vec!["frozen".to_owned(), format!("{} USD", balance.frozen_usd)],
         vec!["as of".to_owned(), format!("log position {}", balance.version)],
     ];
     for lot in &balance.lots {
-        let source = format!("{:?}", lot.source).to_lowercase();
         table.push(vec![
-            format!("{source} lot"),
+            format!("{} lot", lot.source.as_str()),
             format!("{} of {} USD ({})", lot.remaining_usd, lot.amount_usd, lot.lot_id),
         ]);
+    }
+    if let Some(subscription) = &balance.subscription {
+        let period = subscription.period;
+        table.push(vec!["plan period".to_owned(), format!("{} to {}", period.start, period.end)]);
+    }
+    for lot in &balance.token_lots {
+        let kind = if lot.rolled_over { "rolled-over tokens" } else { "plan tokens" };
+        table.push(vec![kind.to_owned(), format!("{} of {} ({})", lot.remaining, lot.granted, lot.lot_id)]);
     }
     print(&table)
 }
@@ -56,16 +66,7 @@ pub(super) fn statement(statement: &Statement, as_json: bool) -> Result<()> {
     }
     let mut table = vec![["time", "what", "amount USD", "balance USD"].map(str::to_owned).to_vec()];
     for entry in &statement.entries {
-        let what = match &entry.detail {
-            EntryDetail::Credit { reason, .. } => format!("credit: {reason}"),
-            EntryDetail::Usage { model, tokens, outcome, accuracy, .. } => format!(
-                "{model}: {} + {} tokens, {}, {}",
-                tokens.prompt,
-                tokens.completion,
-                outcome.as_str(),
-                accuracy.as_str()
-            ),
-        };
+        let what = entry::describe(&entry.detail);
         table.push(vec![entry.time.to_string(), what, entry.amount_usd.to_string(), entry.balance_usd.to_string()]);
     }
     table.push(vec![String::new(), "closing balance".to_owned(), String::new(), statement.closing_usd.to_string()]);

@@ -26,6 +26,9 @@ fn view(balance: &str, offset: u64) -> AccountView {
             trial_credit_usd: Usd::ZERO,
         },
         balance_usd: usd(balance),
+        plan_tokens: 0,
+        paid: false,
+        subscription: None,
         version: at(offset),
     }
 }

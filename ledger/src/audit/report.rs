@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use accounting::{NotAnAccount, StateHash};
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Usd};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::store::StoredAccount;
 
@@ -145,8 +145,10 @@ pub struct AccountThen {
     pub account_id: AccountId,
     /// Its balance.
     pub balance_usd: Usd,
-    /// Usage that no lot covered.
+    /// What no lot covered.
     pub debt_usd: Usd,
+    /// Plan tokens left.
+    pub plan_tokens: u64,
     /// Lots with something left.
     pub lots: usize,
     /// The last record applied to it.
@@ -160,6 +162,7 @@ impl AccountThen {
             account_id: state.id,
             balance_usd: state.balance()?,
             debt_usd: state.debt,
+            plan_tokens: state.plan_tokens(),
             lots: state.lots.len(),
             version: Position { partition, offset: state.version },
         })
@@ -238,12 +241,9 @@ impl Report {
         !self.cut_short
     }
 
-    /// The text form of a state names every part of it, in order.
-    pub(super) fn hash(&mut self, states: &BTreeMap<AccountId, StoredAccount>) {
-        let mut hasher = Sha256::new();
-        for state in states.values() {
-            hasher.update(format!("{state:?}\n"));
-        }
-        self.state_hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    pub(super) fn hash(&mut self, states: &BTreeMap<AccountId, StoredAccount>) -> Result<(), NotAnAccount> {
+        let states = states.values().map(|account| &account.state);
+        self.state_hash = StateHash::of(states)?.to_string();
+        Ok(())
     }
 }

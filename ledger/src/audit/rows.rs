@@ -180,8 +180,8 @@ fn transfer(row: &TransferRow) -> StoredTransfer {
         index: row.index,
         debit: transfer.debit.to_string(),
         credit: transfer.credit.to_string(),
-        commodity: transfer.commodity.as_str().to_owned(),
-        amount: transfer.amount,
+        commodity: transfer.amount.commodity().as_str().to_owned(),
+        amount: transfer.amount.as_decimal(),
         code: transfer.code.as_str().to_owned(),
         lot: transfer.lot,
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use accounting::AccountState;
-use schemas::{AccountId, Usd};
+use accounting::{AccountState, Key, Lot};
+use schemas::{AccountId, KeyId, LotId, Usd};
 
 use super::AuditError;
 use super::report::{Finding, Report, Section};
+use crate::store::snapshot::{AccountColumns, AccountRows, KeyColumns, LotColumns};
 use crate::store::{Snapshot, StoredAccount};
 
 /// Accounts of a page.
@@ -22,22 +23,22 @@ pub(super) async fn compare(
     let mut after = None;
     loop {
         let page = snapshot.accounts(after, PAGE).await?;
-        for (database, balance) in &page {
-            let id = database.state.id;
+        for rows in &page {
+            let id = rows.account.state.id;
             while let Some((_, missing)) = ours.next_if(|(ours, _)| **ours < id) {
                 absent(missing, report);
             }
             match ours.next_if(|(ours, _)| **ours == id) {
-                Some((_, log)) => account(log, database, *balance, report),
+                Some((_, log)) => account(log, rows, report),
                 None => {
-                    let what = "the account";
-                    let finding = Finding::of_account(id, what, "nothing of it".into(), format!("balance {balance}"));
+                    let held = format!("balance {}", rows.columns.balance);
+                    let finding = Finding::of_account(id, "the account", "nothing of it".into(), held);
                     report.differs(Section::Accounts, finding);
                 }
             }
         }
         match page.last() {
-            Some((last, _)) => after = Some(last.state.id),
+            Some(last) => after = Some(last.account.state.id),
             None => break,
         }
     }
@@ -60,32 +61,63 @@ fn absent(log: &StoredAccount, report: &mut Report) {
     report.differs(Section::Accounts, finding);
 }
 
-fn account(log: &StoredAccount, database: &StoredAccount, balance: Usd, report: &mut Report) {
-    let id = log.state.id;
+fn account(log: &StoredAccount, rows: &AccountRows, report: &mut Report) {
+    let (state, id) = (&log.state, log.state.id);
     report.compared(Section::Accounts, 1);
     report.compared(Section::Balances, 1);
-    report.compared(Section::Lots, log.state.lots.len() as u64);
-    report.compared(Section::Keys, log.state.keys.len() as u64);
-    if log.state.balance() != Some(balance) {
-        let expected = log.state.balance().map_or("beyond exact money".into(), |balance| balance.to_string());
-        report.differs(Section::Balances, Finding::of_account(id, "balance_usd", expected, balance.to_string()));
-    }
-    if log == database {
-        return;
-    }
-    let lots = |state: &AccountState| state.lots.iter().map(|lot| (lot.id, lot.clone())).collect::<BTreeMap<_, _>>();
-    for (lot, ours, theirs) in differing(&lots(&log.state), &lots(&database.state)) {
-        report.differs(Section::Lots, Finding::of_account(id, format!("lot {lot}"), ours, theirs));
-    }
-    for (key, _, _) in differing(&log.state.keys, &database.state.keys) {
-        // What a key's row holds is not for a report.
-        let on = |state: &AccountState| if state.keys.contains_key(&key) { "a key" } else { "no key" }.to_owned();
-        let finding = Finding::of_account(id, format!("key {key}"), on(&log.state), on(&database.state));
-        report.differs(Section::Keys, finding);
-    }
-    if let Some((ours, theirs)) = rest(log, database) {
+    report.compared(Section::Lots, state.lots.len() as u64);
+    report.compared(Section::Keys, state.keys.len() as u64);
+    if let Some((ours, theirs)) = differing_line(log, &rows.account) {
         report.differs(Section::Accounts, Finding::of_account(id, "the account", ours, theirs));
     }
+    let balance = state.balance();
+    if balance != Some(rows.columns.balance) {
+        let expected = balance.map_or("beyond exact money".into(), |balance| balance.to_string());
+        let held = rows.columns.balance.to_string();
+        report.differs(Section::Balances, Finding::of_account(id, "balance_usd", expected, held));
+    }
+    let columns = AccountColumns { balance: rows.columns.balance, ..columns(state) };
+    if let Some((ours, theirs)) = differing_line(&columns, &rows.columns) {
+        report.differs(Section::Accounts, Finding::of_account(id, "the account's columns", ours, theirs));
+    }
+    for (lot, ours, theirs) in differing(&lots(state), &rows.lots) {
+        report.differs(Section::Lots, Finding::of_account(id, format!("lot {lot}"), ours, theirs));
+    }
+    let keys = keys(state);
+    for (key, _, _) in differing(&keys, &rows.keys) {
+        // What a key's row holds is not for a report.
+        let on = |keys: &BTreeMap<_, _>| if keys.contains_key(&key) { "a key" } else { "no key" }.to_owned();
+        report.differs(Section::Keys, Finding::of_account(id, format!("key {key}"), on(&keys), on(&rows.keys)));
+    }
+}
+
+fn columns(state: &AccountState) -> AccountColumns {
+    AccountColumns {
+        status: state.status().as_str().to_owned(),
+        plan: state.plan.clone(),
+        opened_at: state.opened_at,
+        lots_opened: state.lots_opened,
+        debt: state.debt,
+        balance: Usd::ZERO,
+        version: state.version,
+    }
+}
+
+fn lots(state: &AccountState) -> BTreeMap<LotId, LotColumns> {
+    let columns = |lot: &Lot| LotColumns {
+        source: lot.source.as_str().to_owned(),
+        amount: lot.amount,
+        remaining: lot.remaining,
+        priority: lot.priority.into(),
+        sequence: lot.sequence,
+        expires_at: lot.expires_at,
+    };
+    state.lots.iter().map(|lot| (lot.id, columns(lot))).collect()
+}
+
+fn keys(state: &AccountState) -> BTreeMap<KeyId, KeyColumns> {
+    let columns = |key: &Key| KeyColumns { hash: key.hash.0.to_vec(), name: key.name.clone(), hint: key.hint.clone() };
+    state.keys.iter().map(|(id, key)| (*id, columns(key))).collect()
 }
 
 /// Entries that are on one side only, or differ, as texts.
@@ -101,13 +133,8 @@ fn differing<K: Ord + Copy, V: PartialEq + Debug>(
     differs.map(|key| (key, text(ours.get(&key)), text(theirs.get(&key)))).collect()
 }
 
-/// The first lines by which all but lots and keys differ. Of whatever a state is made of, nothing can be forgotten.
-fn rest(log: &StoredAccount, database: &StoredAccount) -> Option<(String, String)> {
-    let bare = |stored: &StoredAccount| {
-        let state = AccountState { lots: Vec::new(), keys: BTreeMap::new(), ..stored.state.clone() };
-        StoredAccount { state, ..stored.clone() }
-    };
-    let (log, database) = (bare(log), bare(database));
+/// The first lines of two values' texts that differ. Of whatever they are made of, nothing can be forgotten.
+fn differing_line<T: PartialEq + Debug>(log: &T, database: &T) -> Option<(String, String)> {
     if log == database {
         return None;
     }

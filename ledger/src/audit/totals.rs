@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounting::{Commodity, LedgerAccount, Transfer};
+use rust_decimal::Decimal;
 use schemas::AccountId;
 
 use super::AuditError;
@@ -28,9 +29,9 @@ impl Totals {
             counts.postings += 1;
             while let Some(row) = transfers.next_if(|row| row.event_id == posting.event_id) {
                 counts.transfers += 1;
-                let (pico, transfer) = (pico(&row.transfer), &row.transfer);
-                add(&mut sum(&mut self.sums, &transfer.debit, transfer.commodity).0, pico);
-                add(&mut sum(&mut self.sums, &transfer.credit, transfer.commodity).1, pico);
+                let Transfer { debit, credit, amount, .. } = &row.transfer;
+                add(&mut sum(&mut self.sums, debit, amount.commodity()).0, amount.as_decimal());
+                add(&mut sum(&mut self.sums, credit, amount.commodity()).1, amount.as_decimal());
             }
         }
     }
@@ -83,15 +84,16 @@ fn sum<'a>(sums: &'a mut Sums, account: &LedgerAccount, commodity: Commodity) ->
 
 /// I2, of what the database holds.
 fn double_entry(sums: &BTreeMap<SumKey, Sum>, report: &mut Report) {
-    let mut sides: BTreeMap<&str, (i128, i128)> = BTreeMap::new();
+    let mut sides: BTreeMap<&str, (Decimal, Decimal)> = BTreeMap::new();
     for ((side, _, commodity), sum) in sums {
         let (debits, credits) = sides.entry(commodity).or_default();
-        *(if *side == Side::Debit { debits } else { credits }) += sum.pico;
+        let side = if *side == Side::Debit { debits } else { credits };
+        *side = side.saturating_add(sum.total);
     }
     for (commodity, (debits, credits)) in sides {
         report.compared(Section::DoubleEntry, 1);
         if debits != credits {
-            let what = format!("all {commodity}: debits are {debits}e-12, credits {credits}e-12");
+            let what = format!("all {commodity}: debits are {debits}, credits {credits}");
             report.differs(Section::DoubleEntry, Finding::of(what));
         }
     }
@@ -105,15 +107,11 @@ fn union<'a, K: Ord, V, W>(ours: &'a BTreeMap<K, V>, theirs: &'a BTreeMap<K, W>)
 }
 
 fn text(sum: Option<Sum>) -> String {
-    sum.map_or("none".into(), |sum| format!("{}e-12 in {} transfers", sum.pico, sum.transfers))
+    sum.map_or("none".into(), |sum| format!("{} in {} transfers", sum.total.normalize(), sum.transfers))
 }
 
-fn add(sum: &mut Sum, pico: i128) {
+/// No sum is beyond a decimal: ten billion of the largest amounts are not.
+fn add(sum: &mut Sum, amount: Decimal) {
     sum.transfers += 1;
-    sum.pico += pico;
-}
-
-/// An amount that was applied is within range, so it has one.
-fn pico(transfer: &Transfer) -> i128 {
-    transfer.amount.to_pico().map_or(0, i128::from)
+    sum.total = sum.total.saturating_add(amount);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::api::{AccountView, Balance, KeyView, LotView, Refusal, Statement, StatementQuery};
+use schemas::api::{AccountView, Balance, KeyView, LotView, Refusal, Statement, StatementQuery, TokenLotView};
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, Position, Usd};
 
@@ -23,7 +23,7 @@ impl Ledger {
     pub async fn account(&self, account: AccountId) -> Result<AccountView, LedgerError> {
         let stored = self.stored(account).await?;
         let balance = balance_of(&stored)?;
-        Ok(view(stored.partition, stored.state, balance))
+        Ok(view(stored.partition, &stored.state, balance))
     }
 
     /// An account's balance and lots.
@@ -34,12 +34,23 @@ impl Ledger {
             source: lot.source,
             amount_usd: lot.amount,
             remaining_usd: lot.remaining,
+            expires_at: lot.expires_at,
+        });
+        let subscription = stored.state.subscription.as_ref();
+        let token_lots = subscription.iter().flat_map(|subscription| &subscription.tokens).map(|lot| TokenLotView {
+            lot_id: lot.id,
+            granted: lot.granted,
+            remaining: lot.remaining,
+            rolled_over: lot.rolled_over,
         });
         Ok(Balance {
             account_id: account,
             balance_usd: balance_of(&stored)?,
             debt_usd: stored.state.debt,
+            frozen_usd: stored.state.frozen().ok_or_else(beyond)?,
             lots: lots.collect(),
+            subscription: subscription.map(accounting::Subscription::view),
+            token_lots: token_lots.collect(),
             version: Position { partition: stored.partition, offset: stored.state.version },
         })
     }

@@ -16,10 +16,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use super::read::{
-    self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
-};
 use self::audited::PostgresSnapshot;
+use super::read::{self, AccountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedRow, QuarantinedRow, signed};
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
@@ -32,12 +30,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 const ACCOUNTS: &str = "\
-    SELECT account_id, partition_no, status, plan::text AS plan, opened_at, lots_opened, debt_usd, version_offset
-    FROM accounts WHERE account_id = ANY($1)";
-const LOTS: &str = "\
-    SELECT account_id, lot_id, source, amount_usd, remaining_usd, priority::bigint AS priority, sequence
-    FROM lots WHERE account_id = ANY($1) ORDER BY account_id, priority, sequence";
-const KEYS: &str = "SELECT account_id, key_id, hash, name, hint FROM keys WHERE account_id = ANY($1)";
+    SELECT account_id, partition_no, state FROM accounts
+    WHERE account_id = ANY($1)";
 const POSTED: &str = "SELECT event_id FROM postings WHERE event_id = ANY($1)";
 
 /// The ledger's store in PostgreSQL. Has no `Debug`: it knows the password.
@@ -78,9 +72,7 @@ async fn load_accounts(
     let failed = |error| StoreError::unavailable("load accounts", error);
     let ids: Vec<Uuid> = accounts.iter().map(|id| id.0).collect();
     let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    read::accounts(accounts, lots, keys)
+    read::accounts(accounts)
 }
 
 #[async_trait]

@@ -3,26 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{AccountState, ChainHash, Key, Lot};
+use accounting::{AccountState, ChainHash};
 use rust_decimal::Decimal;
 use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
-use schemas::{AccountId, EventId, KeyId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
+use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Position, Timestamp, Usd};
 use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as NameError, StrDeserializer};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
 use super::{Fate, Head, StoreError, StoredAccount};
+use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
 
 /// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
-    SELECT k.key_id, a.account_id, a.partition_no, a.status, CAST(a.plan AS text) AS plan, a.balance_usd,
-        p.next_offset - 1 AS version_offset
+    SELECT k.key_id, a.partition_no, a.state, p.next_offset - 1 AS version_offset
     FROM keys k JOIN accounts a ON a.account_id = k.account_id JOIN positions p ON p.partition_no = a.partition_no
     WHERE k.hash = $1 ORDER BY k.account_id, k.key_id LIMIT 1";
 
@@ -89,12 +87,6 @@ pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
-/// A value whose text is a name in JSON, such as a status.
-fn named<'de, T: Deserialize<'de>>(what: &'static str, name: &'de str) -> Result<T, StoreError> {
-    let name: StrDeserializer<'de, NameError> = name.into_deserializer();
-    T::deserialize(name).map_err(|error| unreadable(what, error))
-}
-
 pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
@@ -130,45 +122,15 @@ pub(super) struct QuarantinedRow {
 pub(super) struct AccountRow {
     account_id: Uuid,
     partition_no: i64,
-    status: String,
-    plan: String,
-    opened_at: i64,
-    lots_opened: i64,
-    debt_usd: Money,
-    version_offset: i64,
-}
-
-/// A row of `lots`.
-#[derive(FromRow)]
-pub(super) struct LotRow {
-    account_id: Uuid,
-    lot_id: Uuid,
-    source: String,
-    amount_usd: Money,
-    remaining_usd: Money,
-    priority: i64,
-    sequence: i64,
-}
-
-/// A row of `keys`.
-#[derive(FromRow)]
-pub(super) struct KeyRow {
-    account_id: Uuid,
-    key_id: Uuid,
-    hash: Vec<u8>,
-    name: String,
-    hint: String,
+    state: String,
 }
 
 /// A row of `keys` with its account's.
 #[derive(FromRow)]
 pub(super) struct KeyViewRow {
     key_id: Uuid,
-    account_id: Uuid,
     partition_no: i64,
-    status: String,
-    plan: String,
-    balance_usd: Money,
+    state: String,
     version_offset: i64,
 }
 
@@ -183,27 +145,13 @@ pub(super) struct EntryRow {
     detail: String,
 }
 
-/// Puts accounts together. Lots come in funding order.
-pub(super) fn accounts(
-    rows: Vec<AccountRow>,
-    lots: Vec<LotRow>,
-    keys: Vec<KeyRow>,
-) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
-    let mut accounts = BTreeMap::new();
-    for row in rows {
-        let account = row.read()?;
-        accounts.insert(account.state.id, account);
-    }
-    let orphan = |what, id: Uuid| unreadable(what, format!("account {id} has no row"));
-    for row in lots {
-        let account = accounts.get_mut(&AccountId(row.account_id)).ok_or_else(|| orphan("lot", row.account_id))?;
-        account.state.lots.push(row.read()?);
-    }
-    for row in keys {
-        let account = accounts.get_mut(&AccountId(row.account_id)).ok_or_else(|| orphan("key", row.account_id))?;
-        account.state.keys.insert(KeyId(row.key_id), row.read()?);
-    }
-    Ok(accounts)
+/// Accounts by id.
+pub(super) fn accounts(rows: Vec<AccountRow>) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
+    rows.iter().map(|row| Ok((AccountId(row.account_id), row.read()?))).collect()
+}
+
+fn state(document: &str) -> Result<AccountState, StoreError> {
+    AccountState::from_document(document).map_err(|error| unreadable("accounts.state", error))
 }
 
 impl HeadRow {
@@ -226,51 +174,20 @@ impl QuarantinedRow {
 }
 
 impl AccountRow {
-    fn read(self) -> Result<StoredAccount, StoreError> {
-        let state = AccountState {
-            id: AccountId(self.account_id),
-            status: named("accounts.status", &self.status)?,
-            plan: json("accounts.plan", &self.plan)?,
-            opened_at: Timestamp::from_micros(self.opened_at),
-            keys: BTreeMap::new(),
-            lots: Vec::new(),
-            lots_opened: u64::try_from(self.lots_opened).map_err(|error| unreadable("accounts.lots_opened", error))?,
-            debt: self.debt_usd.0,
-            version: offset(self.version_offset)?,
-        };
-        Ok(StoredAccount { partition: partition(self.partition_no)?, state })
-    }
-}
-
-impl LotRow {
-    fn read(&self) -> Result<Lot, StoreError> {
-        Ok(Lot {
-            id: LotId(self.lot_id),
-            source: named("lots.source", &self.source)?,
-            amount: self.amount_usd.0,
-            remaining: self.remaining_usd.0,
-            priority: u8::try_from(self.priority).map_err(|error| unreadable("lots.priority", error))?,
-            sequence: u64::try_from(self.sequence).map_err(|error| unreadable("lots.sequence", error))?,
-        })
-    }
-}
-
-impl KeyRow {
-    fn read(self) -> Result<Key, StoreError> {
-        Ok(Key { hash: KeyHash(hash32(&self.hash)?), name: self.name, hint: self.hint })
+    fn read(&self) -> Result<StoredAccount, StoreError> {
+        let of = |error: StoreError| unreadable("accounts", format!("account {}: {error}", self.account_id));
+        Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state).map_err(of)? })
     }
 }
 
 impl KeyViewRow {
-    pub(super) fn read(self, hash: KeyHash) -> Result<KeyView, StoreError> {
-        let version = Position { partition: partition(self.partition_no)?, offset: offset(self.version_offset)? };
-        let account = AccountView {
-            account_id: AccountId(self.account_id),
-            status: named("accounts.status", &self.status)?,
-            plan: json("accounts.plan", &self.plan)?,
-            balance_usd: self.balance_usd.0,
-            version,
-        };
+    pub(super) fn read(&self, hash: KeyHash) -> Result<KeyView, StoreError> {
+        let state = state(&self.state)?;
+        let balance =
+            state.balance().ok_or_else(|| unreadable("accounts.state", "its balance is beyond exact money"))?;
+        let account = view(partition(self.partition_no)?, &state, balance);
+        let version = Position { offset: offset(self.version_offset)?, ..account.version };
+        let account = AccountView { version, ..account };
         Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
     }
 }

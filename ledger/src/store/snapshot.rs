@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rust_decimal::Decimal;
 use schemas::api::EntryDetail;
-use schemas::{AccountId, EventId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
+use schemas::catalogue::PlanTerms;
+use schemas::{AccountId, EventId, KeyId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -34,12 +36,8 @@ pub trait Snapshot: Send {
         to: Offset,
     ) -> Result<Vec<StoredQuarantine>, StoreError>;
 
-    /// Accounts in the order of their ids, after `after`, at most `limit`, each with the balance that is kept beside it.
-    async fn accounts(
-        &mut self,
-        after: Option<AccountId>,
-        limit: u32,
-    ) -> Result<Vec<(StoredAccount, Usd)>, StoreError>;
+    /// Accounts in the order of their ids, after `after`, at most `limit`, each with what is kept beside its state.
+    async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError>;
 
     /// Sums of all transfers by side, ledger account and commodity, whatever postings say of them.
     async fn sums(&mut self) -> Result<BTreeMap<SumKey, Sum>, StoreError>;
@@ -52,6 +50,53 @@ pub trait Snapshot: Send {
 
     /// Postings and quarantined records that are not before their partition's position of record: their places.
     async fn beyond(&mut self) -> Result<Vec<Position>, StoreError>;
+}
+
+/// An account: its state, and what is kept of it in columns and tables for questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRows {
+    /// What the fold goes on from.
+    pub account: StoredAccount,
+    /// The columns beside it.
+    pub columns: AccountColumns,
+    /// Its rows of `lots`.
+    pub lots: BTreeMap<LotId, LotColumns>,
+    /// Its rows of `keys`.
+    pub keys: BTreeMap<KeyId, KeyColumns>,
+}
+
+/// Columns of `accounts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of `accounts`, as in `AccountState`")]
+pub struct AccountColumns {
+    pub status: String,
+    pub plan: PlanTerms,
+    pub opened_at: Timestamp,
+    pub lots_opened: u64,
+    pub debt: Usd,
+    pub balance: Usd,
+    pub version: Offset,
+}
+
+/// Columns of `lots`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of `lots`, as in `Lot`")]
+pub struct LotColumns {
+    pub source: String,
+    pub amount: Usd,
+    pub remaining: Usd,
+    pub priority: i64,
+    pub sequence: u64,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Columns of `keys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns of `keys`, as in `Key`")]
+pub struct KeyColumns {
+    pub hash: Vec<u8>,
+    pub name: String,
+    pub hint: String,
 }
 
 /// A posted event with its transfers, as the tables have it.
@@ -79,7 +124,7 @@ pub struct StoredTransfer {
     pub debit: String,
     pub credit: String,
     pub commodity: String,
-    pub amount: Usd,
+    pub amount: Decimal,
     pub code: String,
     pub lot: Option<LotId>,
 }
@@ -113,8 +158,8 @@ pub type SumKey = (Side, String, String);
 pub struct Sum {
     /// How many.
     pub transfers: u64,
-    /// How much, in 10⁻¹² of the commodity.
-    pub pico: i128,
+    /// How much of the commodity.
+    pub total: Decimal,
 }
 
 /// How much was written of an account.
@@ -142,8 +187,17 @@ pub(super) const QUARANTINED: &str = "\
     SELECT partition_no, log_offset, event_id, account_id, reason, detail, record
     FROM quarantine WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset";
 
-pub(super) const BALANCES: &str = "\
-    SELECT account_id, balance_usd FROM accounts WHERE $1 IS NULL OR account_id > $1 ORDER BY account_id LIMIT $2";
+pub(super) const ACCOUNTS: &str = "\
+    SELECT account_id, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset
+    FROM accounts WHERE $1 IS NULL OR account_id > $1 ORDER BY account_id LIMIT $2";
+
+pub(super) const LOTS: &str = "\
+    SELECT account_id, lot_id, source, amount_usd, remaining_usd, CAST(priority AS bigint) AS priority, sequence, expires_at
+    FROM lots WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
+
+pub(super) const KEYS: &str = "\
+    SELECT account_id, key_id, hash, name, hint
+    FROM keys WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
 
 pub(super) const COUNTS: &str = "\
     SELECT p.account_id, CAST(count(DISTINCT p.event_id) AS bigint) AS postings,
@@ -226,18 +280,36 @@ pub(super) struct ListedRow {
 }
 
 #[derive(FromRow)]
-pub(super) struct BalanceRow {
+pub(super) struct AccountRow {
     pub(super) account_id: Uuid,
+    status: String,
+    plan: String,
+    opened_at: i64,
+    lots_opened: i64,
+    debt_usd: Money,
     balance_usd: Money,
+    version_offset: i64,
 }
 
 #[derive(FromRow)]
-pub(super) struct SumRow {
+pub(super) struct LotRow {
+    account_id: Uuid,
+    lot_id: Uuid,
+    source: String,
+    amount_usd: Money,
+    remaining_usd: Money,
+    priority: i64,
+    sequence: i64,
+    expires_at: Option<i64>,
+}
+
+#[derive(FromRow)]
+pub(super) struct KeyRow {
+    account_id: Uuid,
+    key_id: Uuid,
+    hash: Vec<u8>,
     name: String,
-    commodity: String,
-    transfers: i64,
-    micro: i64,
-    rest: i64,
+    hint: String,
 }
 
 #[derive(FromRow)]
@@ -262,10 +334,11 @@ impl PartitionHeadRow {
 pub(super) fn postings(
     rows: Vec<PostingRow>,
     transfers: Vec<TransferRow>,
+    amount: fn(&str, Usd) -> Option<Decimal>,
 ) -> Result<Vec<StoredPosting>, StoreError> {
     let mut by_event: BTreeMap<Uuid, Vec<StoredTransfer>> = BTreeMap::new();
     for row in transfers {
-        by_event.entry(row.event_id).or_default().push(row.read()?);
+        by_event.entry(row.event_id).or_default().push(row.read(amount)?);
     }
     rows.into_iter().map(|row| { let transfers = by_event.remove(&row.event_id).unwrap_or_default(); row.read(transfers) }).collect()
 }
@@ -288,13 +361,15 @@ impl PostingRow {
 }
 
 impl TransferRow {
-    fn read(self) -> Result<StoredTransfer, StoreError> {
+    fn read(self, amount: fn(&str, Usd) -> Option<Decimal>) -> Result<StoredTransfer, StoreError> {
+        let beyond = || unreadable("transfers.amount", format!("{} of {}", self.amount.0, self.commodity));
+        let amount = amount(&self.commodity, self.amount.0).ok_or_else(beyond)?;
         Ok(StoredTransfer {
             index: u32::try_from(self.idx).map_err(|error| unreadable("transfers.idx", error))?,
             debit: self.debit,
             credit: self.credit,
             commodity: self.commodity,
-            amount: self.amount.0,
+            amount,
             code: self.code,
             lot: self.lot_id.map(LotId),
         })
@@ -324,17 +399,40 @@ impl ListedRow {
     }
 }
 
-impl SumRow {
-    pub(super) fn read(self, side: Side) -> Result<(SumKey, Sum), StoreError> {
-        let transfers = u64::try_from(self.transfers).map_err(|error| unreadable("a count", error))?;
-        let pico = i128::from(self.micro) * 1_000_000 + i128::from(self.rest);
-        Ok(((side, self.name, self.commodity), Sum { transfers, pico }))
+impl AccountRow {
+    fn read(&self) -> Result<AccountColumns, StoreError> {
+        Ok(AccountColumns {
+            status: self.status.clone(),
+            plan: json("accounts.plan", &self.plan)?,
+            opened_at: Timestamp::from_micros(self.opened_at),
+            lots_opened: count("accounts.lots_opened", self.lots_opened)?,
+            debt: self.debt_usd.0,
+            balance: self.balance_usd.0,
+            version: offset(self.version_offset)?,
+        })
     }
+}
+
+impl LotRow {
+    fn read(self) -> Result<LotColumns, StoreError> {
+        Ok(LotColumns {
+            source: self.source,
+            amount: self.amount_usd.0,
+            remaining: self.remaining_usd.0,
+            priority: self.priority,
+            sequence: count("lots.sequence", self.sequence)?,
+            expires_at: self.expires_at.map(Timestamp::from_micros),
+        })
+    }
+}
+
+fn count(what: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|error| unreadable(what, error))
 }
 
 impl CountsRow {
     pub(super) fn read(&self) -> Result<(AccountId, Counts), StoreError> {
-        let count = |value: i64| u64::try_from(value).map_err(|error| unreadable("a count", error));
+        let count = |value| count("a count", value);
         let counts = Counts { postings: count(self.postings)?, transfers: count(self.transfers)? };
         Ok((AccountId(self.account_id), counts))
     }
@@ -348,26 +446,41 @@ impl PlaceRow {
     }
 }
 
-/// Accounts and the balances beside them, in the order of the balances.
+/// Puts a page of accounts together, in the order of `rows`.
 pub(super) fn accounts(
-    balances: &[BalanceRow],
-    mut loaded: BTreeMap<AccountId, StoredAccount>,
-) -> Result<Vec<(StoredAccount, Usd)>, StoreError> {
+    rows: &[AccountRow],
+    mut states: BTreeMap<AccountId, StoredAccount>,
+    lots: Vec<LotRow>,
+    keys: Vec<KeyRow>,
+) -> Result<Vec<AccountRows>, StoreError> {
+    let mut lots_of: BTreeMap<Uuid, BTreeMap<LotId, LotColumns>> = BTreeMap::new();
+    for row in lots {
+        lots_of.entry(row.account_id).or_default().insert(LotId(row.lot_id), row.read()?);
+    }
+    let mut keys_of: BTreeMap<Uuid, BTreeMap<KeyId, KeyColumns>> = BTreeMap::new();
+    for KeyRow { account_id, key_id, hash, name, hint } in keys {
+        keys_of.entry(account_id).or_default().insert(KeyId(key_id), KeyColumns { hash, name, hint });
+    }
     let lost = |id: Uuid| unreadable("accounts", format!("account {id} is gone within a snapshot"));
-    let account = |row: &BalanceRow| {
-        let account = loaded.remove(&AccountId(row.account_id)).ok_or_else(|| lost(row.account_id))?;
-        Ok((account, row.balance_usd.0))
+    let account = |row: &AccountRow| {
+        Ok(AccountRows {
+            account: states.remove(&AccountId(row.account_id)).ok_or_else(|| lost(row.account_id))?,
+            columns: row.read()?,
+            lots: lots_of.remove(&row.account_id).unwrap_or_default(),
+            keys: keys_of.remove(&row.account_id).unwrap_or_default(),
+        })
     };
-    balances.iter().map(account).collect()
+    rows.iter().map(account).collect()
 }
 
-pub(super) fn ids(balances: &[BalanceRow]) -> BTreeSet<AccountId> {
-    balances.iter().map(|row| AccountId(row.account_id)).collect()
+pub(super) fn ids(rows: &[AccountRow]) -> BTreeSet<AccountId> {
+    rows.iter().map(|row| AccountId(row.account_id)).collect()
 }
 
-/// [`Snapshot`] on a transaction of either database; the statements are the same, and `$sums` are its own.
+/// [`Snapshot`] on a transaction of either database. The statements are the same; how states are loaded, what an amount of
+/// a commodity is, and how amounts are summed up are each one's own.
 macro_rules! snapshot {
-    ($snapshot:ident, $database:ty, $load:path, $sums:expr) => {
+    ($snapshot:ident, $database:ty, $load:path, $amount:path, $sums:path) => {
         pub(super) struct $snapshot(pub(super) sqlx::Transaction<'static, $database>);
 
         #[async_trait::async_trait]
@@ -387,7 +500,7 @@ macro_rules! snapshot {
                 let rows: Vec<PostingRow> = range(POSTINGS).fetch_all(&mut *self.0).await.map_err(failed)?;
                 let range = |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
                 let transfers: Vec<TransferRow> = range(TRANSFERS).fetch_all(&mut *self.0).await.map_err(failed)?;
-                snapshot::postings(rows, transfers)
+                snapshot::postings(rows, transfers, $amount)
             }
 
             async fn quarantined(
@@ -401,26 +514,21 @@ macro_rules! snapshot {
                 rows.into_iter().map(QuarantineRow::read).collect()
             }
 
-            async fn accounts(
-                &mut self,
-                after: Option<AccountId>,
-                limit: u32,
-            ) -> Result<Vec<(StoredAccount, Usd)>, StoreError> {
-                let page = query_as(BALANCES).bind(after.map(|id| id.0)).bind(i64::from(limit));
-                let balances: Vec<BalanceRow> = page.fetch_all(&mut *self.0).await.map_err(failed)?;
-                let loaded = $load(&mut self.0, &snapshot::ids(&balances)).await?;
-                snapshot::accounts(&balances, loaded)
+            async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError> {
+                let after = after.map(|id| id.0);
+                let page = query_as(ACCOUNTS).bind(after).bind(i64::from(limit));
+                let rows: Vec<AccountRow> = page.fetch_all(&mut *self.0).await.map_err(failed)?;
+                let last = rows.last().map(|row| row.account_id);
+                let states = $load(&mut self.0, &snapshot::ids(&rows)).await?;
+                let lots: Vec<LotRow> =
+                    query_as(LOTS).bind(after).bind(last).fetch_all(&mut *self.0).await.map_err(failed)?;
+                let keys: Vec<KeyRow> =
+                    query_as(KEYS).bind(after).bind(last).fetch_all(&mut *self.0).await.map_err(failed)?;
+                snapshot::accounts(&rows, states, lots, keys)
             }
 
             async fn sums(&mut self) -> Result<BTreeMap<SumKey, Sum>, StoreError> {
-                let mut sums = BTreeMap::new();
-                for (side, statement) in $sums {
-                    let rows: Vec<SumRow> = query_as(statement).fetch_all(&mut *self.0).await.map_err(failed)?;
-                    for row in rows {
-                        sums.extend([row.read(side)?]);
-                    }
-                }
-                Ok(sums)
+                $sums(&mut self.0).await
             }
 
             async fn counts(&mut self) -> Result<BTreeMap<AccountId, Counts>, StoreError> {

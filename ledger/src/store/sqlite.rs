@@ -21,10 +21,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqliteConnection, SqlitePool, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use super::read::{
-    self, AccountRow, EntryRow, HeadRow, KeyRow, KeyViewRow, LotRow, Money, PostedRow, QuarantinedRow, signed,
-};
 use self::audited::SqliteSnapshot;
+use super::read::{self, AccountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedRow, QuarantinedRow, signed};
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
@@ -37,14 +35,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 // Sets of ids go in as one JSON array of hexadecimal texts, so that a statement is the same whatever their number.
 const ACCOUNTS: &str = "\
-    SELECT account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, version_offset
-    FROM accounts WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
-const LOTS: &str = "\
-    SELECT account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence
-    FROM lots WHERE account_id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY account_id, priority, sequence";
-const KEYS: &str = "\
-    SELECT account_id, key_id, hash, name, hint
-    FROM keys WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
+    SELECT account_id, partition_no, state FROM accounts
+    WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
 const POSTED: &str = "SELECT event_id FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
 
 /// The ledger's store in an `SQLite` file.
@@ -91,9 +83,7 @@ async fn load_accounts(
     let failed = |error| StoreError::unavailable("load accounts", error);
     let ids = hex_array(accounts.iter().map(|id| id.0));
     let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    let lots: Vec<LotRow> = query_as(LOTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    let keys: Vec<KeyRow> = query_as(KEYS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    read::accounts(accounts, lots, keys)
+    read::accounts(accounts)
 }
 
 #[async_trait]

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SubscriptionView;
 use crate::catalogue::PlanTerms;
 use crate::event::{CreditSource, KeyHash};
-use crate::{AccountId, KeyId, LotId, Position, Usd};
+use crate::{AccountId, KeyId, LotId, Position, Timestamp, Usd};
 
 /// Whether an account may use the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -12,6 +13,10 @@ use crate::{AccountId, KeyId, LotId, Position, Usd};
 pub enum AccountStatus {
     /// It may.
     Active,
+    /// Not now: an operator or an open dispute took its access away.
+    Suspended,
+    /// Never again.
+    Closed,
 }
 
 impl AccountStatus {
@@ -19,6 +24,8 @@ impl AccountStatus {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
         }
     }
 }
@@ -34,6 +41,15 @@ pub struct AccountView {
     pub plan: PlanTerms,
     /// Money left: what the lots hold less any debt; below zero only in debt.
     pub balance_usd: Usd,
+    /// Plan tokens left, in all lots.
+    #[serde(default)]
+    pub plan_tokens: u64,
+    /// Whether it has ever paid, which counts for the rate limit.
+    #[serde(default)]
+    pub paid: bool,
+    /// Its subscription, where one is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionView>,
     /// The last record of the log that this view includes.
     pub version: Position,
 }
@@ -118,10 +134,19 @@ pub struct Balance {
     pub account_id: AccountId,
     /// Money left: the lots less the debt.
     pub balance_usd: Usd,
-    /// Usage that no lot covered; the next credit settles it first.
+    /// What no lot covered; the next credit settles it first.
     pub debt_usd: Usd,
+    /// Credit that open disputes hold back.
+    #[serde(default)]
+    pub frozen_usd: Usd,
     /// Credit lots with money left, in the order in which they are drawn.
     pub lots: Vec<LotView>,
+    /// Its subscription with its plan tokens, where one is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionView>,
+    /// Plan tokens left, lot by lot, in the order in which they are drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_lots: Vec<TokenLotView>,
     /// The last record of the log that this includes.
     pub version: Position,
 }
@@ -132,9 +157,66 @@ pub struct LotView {
     /// The lot.
     pub lot_id: LotId,
     /// Where it came from.
-    pub source: CreditSource,
+    pub source: LotSource,
     /// What it held at first.
     pub amount_usd: Usd,
     /// What it holds now.
     pub remaining_usd: Usd,
+    /// From when on it may be closed; never, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A lot of plan tokens with tokens left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenLotView {
+    /// The lot.
+    pub lot_id: LotId,
+    /// What it held at first.
+    pub granted: u64,
+    /// What it holds now.
+    pub remaining: u64,
+    /// Whether it rolled over from an earlier period; it lapses when this one ends.
+    pub rolled_over: bool,
+}
+
+/// Where a credit lot came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LotSource {
+    /// The one-time credit of a verified e-mail.
+    Trial,
+    /// Given by the operator.
+    Promotion,
+    /// Paid for.
+    Purchase,
+    /// The unused part of a plan's price.
+    UnusedPlan,
+    /// Usage that was charged wrongly.
+    Correction,
+    /// Given by an operator to put something right.
+    Adjustment,
+}
+
+impl LotSource {
+    /// Its name in tables and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Promotion => "promotion",
+            Self::Purchase => "purchase",
+            Self::UnusedPlan => "unused_plan",
+            Self::Correction => "correction",
+            Self::Adjustment => "adjustment",
+        }
+    }
+}
+
+impl From<CreditSource> for LotSource {
+    fn from(source: CreditSource) -> Self {
+        match source {
+            CreditSource::Trial => Self::Trial,
+            CreditSource::Promotion => Self::Promotion,
+        }
+    }
 }

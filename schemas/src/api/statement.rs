@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Accuracy, Outcome};
-use crate::usage::TokenCounts;
-use crate::{AccountId, EventId, KeyId, LotId, Offset, RequestId, Timestamp, Usd};
+use super::EntryDetail;
+use crate::{AccountId, EventId, Offset, Timestamp, Usd};
 
 /// Which part of a statement is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,34 +49,4 @@ pub struct StatementEntry {
     pub balance_usd: Usd,
     /// What it was.
     pub detail: EntryDetail,
-}
-
-/// What a statement entry was about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type")]
-pub enum EntryDetail {
-    /// A credit lot was opened.
-    #[serde(rename = "credit.granted")]
-    Credit {
-        /// The lot.
-        lot_id: LotId,
-        /// Why.
-        reason: String,
-    },
-    /// A request was charged.
-    #[serde(rename = "usage.recorded")]
-    Usage {
-        /// The request.
-        request_id: RequestId,
-        /// The key it came with.
-        key_id: KeyId,
-        /// The model.
-        model: String,
-        /// How it ended.
-        outcome: Outcome,
-        /// Whose count it is.
-        accuracy: Accuracy,
-        /// What was charged for.
-        tokens: TokenCounts,
-    },
 }

@@ -22,6 +22,26 @@ pub struct KeyIssuedV1 {
     pub hint: String,
 }
 
+/// A live key got another name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUpdatedV1 {
+    /// The key.
+    pub key_id: KeyId,
+    /// The name that it has from now on.
+    pub name: String,
+}
+
+/// A live key was revoked for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRevokedV1 {
+    /// The key.
+    pub key_id: KeyId,
+    /// For whoever audits.
+    pub reason: String,
+}
+
 /// HMAC-SHA256 of an API key under the operator's pepper. JSON: 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub [u8; 32]);

@@ -1,7 +1,6 @@
 //! Credit, balances and statements.
 
-use schemas::api::{EntryDetail, GrantCredit, LotView, Refusal, Statement, StatementQuery};
-use schemas::event::CreditSource;
+use schemas::api::{EntryDetail, GrantCredit, LotSource, LotView, Refusal, Statement, StatementQuery};
 use schemas::{AccountId, Offset};
 
 use super::{done, open, refusal, stranger, usd};
@@ -22,11 +21,12 @@ async fn credit_is_there_when_the_command_returns() {
     assert_eq!((balance.balance_usd, balance.debt_usd), (usd("5.000000000001"), usd("0")));
     let promotion = LotView {
         lot_id: granted.lot_id,
-        source: CreditSource::Promotion,
+        source: LotSource::Promotion,
         amount_usd: usd("0.000000000001"),
         remaining_usd: usd("0.000000000001"),
+        expires_at: None,
     };
-    assert_eq!((balance.lots.len(), balance.lots[0].source, &balance.lots[1]), (2, CreditSource::Trial, &promotion));
+    assert_eq!((balance.lots.len(), balance.lots[0].source, &balance.lots[1]), (2, LotSource::Trial, &promotion));
     assert_eq!(balance.version, done(rig.ledger.account(account).await).version);
     let again = done(rig.ledger.grant_credit(grant(account, "0.000000000001", None)).await);
     assert_ne!(again.lot_id, granted.lot_id);

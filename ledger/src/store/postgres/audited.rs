@@ -2,31 +2,55 @@
 
 use std::collections::BTreeMap;
 
+use rust_decimal::Decimal;
 use schemas::{AccountId, Offset, PartitionId, Position, Usd};
-use sqlx::query_as;
+use sqlx::{FromRow, PgConnection, query_as};
 
 use super::load_accounts;
 use crate::store::read::signed;
 use crate::store::snapshot::{
-    self, BALANCES, BEYOND, BalanceRow, COUNTS, Counts, CountsRow, HEADS, POSTINGS, PartitionHeadRow, PlaceRow,
-    PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot, StoredPosting, StoredQuarantine, Sum, SumKey,
-    SumRow, TRANSFERS, TransferRow, failed, snapshot,
+    self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
+    POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
+    StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, failed, snapshot,
 };
-use crate::store::{Head, StoreError, StoredAccount};
+use crate::store::{Head, StoreError};
 
 const SUMS: [(Side, &str); 2] = [
     (
         Side::Debit,
-        "SELECT debit AS name, commodity, count(*) AS transfers, CAST(trunc(sum(amount) * 1000000) AS bigint) AS micro, \
-         CAST((sum(amount) * 1000000 - trunc(sum(amount) * 1000000)) * 1000000 AS bigint) AS rest \
+        "SELECT debit AS name, commodity, count(*) AS transfers, sum(amount) AS total \
          FROM transfers GROUP BY debit, commodity",
     ),
     (
         Side::Credit,
-        "SELECT credit AS name, commodity, count(*) AS transfers, CAST(trunc(sum(amount) * 1000000) AS bigint) AS micro, \
-         CAST((sum(amount) * 1000000 - trunc(sum(amount) * 1000000)) * 1000000 AS bigint) AS rest \
+        "SELECT credit AS name, commodity, count(*) AS transfers, sum(amount) AS total \
          FROM transfers GROUP BY credit, commodity",
     ),
 ];
 
-snapshot!(PostgresSnapshot, sqlx::Postgres, load_accounts, SUMS);
+#[derive(FromRow)]
+struct SumRow {
+    name: String,
+    commodity: String,
+    transfers: i64,
+    total: Decimal,
+}
+
+snapshot!(PostgresSnapshot, sqlx::Postgres, load_accounts, amount, sums);
+
+/// Every commodity is kept as it is counted.
+#[expect(clippy::unnecessary_wraps, reason = "in the other adapter, not every amount that is kept is one")]
+fn amount(_commodity: &str, kept: Usd) -> Option<Decimal> {
+    Some(kept.as_decimal())
+}
+
+async fn sums(connection: &mut PgConnection) -> Result<BTreeMap<SumKey, Sum>, StoreError> {
+    let mut sums = BTreeMap::new();
+    for (side, statement) in SUMS {
+        let rows: Vec<SumRow> = query_as(statement).fetch_all(&mut *connection).await.map_err(failed)?;
+        for SumRow { name, commodity, transfers, total } in rows {
+            sums.insert((side, name, commodity), Sum { transfers: transfers.cast_unsigned(), total });
+        }
+    }
+    Ok(sums)
+}

@@ -1,7 +1,7 @@
 //! The one transaction of a batch: one statement a table, whose rows go in as one array a column.
 
 use rust_decimal::Decimal;
-use schemas::Usd;
+use schemas::{Timestamp, Usd};
 use serde::Serialize;
 use sqlx::error::ErrorKind;
 use sqlx::{PgConnection, PgPool, query};
@@ -22,21 +22,23 @@ const MOVE: &str = "\
 
 const ACCOUNTS: &str = "\
     INSERT INTO accounts
-        (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset)
-    SELECT account_id, $1, status, plan::jsonb, opened_at, lots_opened, debt_usd, balance_usd, version_offset
+        (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state)
+    SELECT account_id, $1, status, plan::jsonb, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state
     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::numeric[], $8::numeric[],
-        $9::bigint[])
-        AS row (account_id, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset)
+        $9::bigint[], $10::text[])
+        AS row (account_id, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state)
     ON CONFLICT (account_id) DO UPDATE SET
         status = excluded.status, plan = excluded.plan, lots_opened = excluded.lots_opened,
-        debt_usd = excluded.debt_usd, balance_usd = excluded.balance_usd, version_offset = excluded.version_offset";
+        debt_usd = excluded.debt_usd, balance_usd = excluded.balance_usd, version_offset = excluded.version_offset,
+        state = excluded.state";
 
 const LOTS: &str = "\
-    INSERT INTO lots (account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::smallint[], $7::bigint[])
+    INSERT INTO lots (account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence, expires_at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::numeric[], $5::numeric[], $6::smallint[], $7::bigint[],
+        $8::bigint[])
     ON CONFLICT (account_id, lot_id) DO UPDATE SET
         source = excluded.source, amount_usd = excluded.amount_usd, remaining_usd = excluded.remaining_usd,
-        priority = excluded.priority, sequence = excluded.sequence";
+        priority = excluded.priority, sequence = excluded.sequence, expires_at = excluded.expires_at";
 
 const EMPTIED_LOTS: &str = "\
     DELETE FROM lots USING unnest($1::uuid[], $2::uuid[]) AS row (account_id, lot_id)
@@ -97,19 +99,21 @@ async fn accounts(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
         return Ok(());
     }
     let plans = commit.accounts.iter().map(|(state, _)| text(&state.plan)).collect::<Result<Vec<_>, _>>()?;
+    let documents = commit.accounts.iter().map(|(state, _)| document(state)).collect::<Result<Vec<_>, _>>()?;
     let column = |of: fn(&accounting::AccountState) -> i64| -> Vec<i64> {
         commit.accounts.iter().map(|(state, _)| of(state)).collect()
     };
     let upsert = query(ACCOUNTS)
         .bind(i64::from(commit.partition.0))
         .bind(commit.accounts.iter().map(|(state, _)| state.id.0).collect::<Vec<Uuid>>())
-        .bind(commit.accounts.iter().map(|(state, _)| state.status.as_str()).collect::<Vec<_>>())
+        .bind(commit.accounts.iter().map(|(state, _)| state.status().as_str()).collect::<Vec<_>>())
         .bind(plans)
         .bind(column(|state| state.opened_at.as_micros()))
         .bind(column(|state| count(state.lots_opened)))
         .bind(decimals(commit.accounts.iter().map(|(state, _)| state.debt)))
         .bind(decimals(commit.accounts.iter().map(|(_, balance)| *balance)))
-        .bind(column(|state| signed(state.version)));
+        .bind(column(|state| signed(state.version)))
+        .bind(documents);
     upsert.execute(connection).await.map(drop).map_err(refused)
 }
 
@@ -122,7 +126,8 @@ async fn lots(connection: &mut PgConnection, commit: &Commit) -> Result<(), Stor
             .bind(decimals(commit.lots.iter().map(|(_, lot)| lot.amount)))
             .bind(decimals(commit.lots.iter().map(|(_, lot)| lot.remaining)))
             .bind(commit.lots.iter().map(|(_, lot)| i16::from(lot.priority)).collect::<Vec<_>>())
-            .bind(commit.lots.iter().map(|(_, lot)| count(lot.sequence)).collect::<Vec<_>>());
+            .bind(commit.lots.iter().map(|(_, lot)| count(lot.sequence)).collect::<Vec<_>>())
+            .bind(commit.lots.iter().map(|(_, lot)| lot.expires_at.map(Timestamp::as_micros)).collect::<Vec<_>>());
         upsert.execute(&mut *connection).await.map_err(refused)?;
     }
     if !commit.emptied_lots.is_empty() {
@@ -184,8 +189,8 @@ async fn transfers(connection: &mut PgConnection, commit: &Commit) -> Result<(),
         .bind(indices)
         .bind(rows.iter().map(|row| row.transfer.debit.to_string()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.transfer.credit.to_string()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.commodity.as_str()).collect::<Vec<_>>())
-        .bind(decimals(rows.iter().map(|row| row.transfer.amount)))
+        .bind(rows.iter().map(|row| row.transfer.amount.commodity().as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.transfer.amount.as_decimal()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.transfer.code.as_str()).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.transfer.lot.map(|lot| lot.0)).collect::<Vec<Option<Uuid>>>());
     insert.execute(connection).await.map(drop).map_err(refused)
@@ -222,6 +227,10 @@ fn decimals(amounts: impl Iterator<Item = Usd>) -> Vec<Decimal> {
 /// Counts of things that happened stay far from a signed integer's end.
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn document(state: &accounting::AccountState) -> Result<String, StoreError> {
+    state.to_document().map_err(|error| StoreError::unavailable(DOING, error))
 }
 
 fn text(value: &impl Serialize) -> Result<String, StoreError> {

@@ -1,6 +1,7 @@
 //! The one transaction of a batch. Rows go in as one JSON array a table, so every statement is the same whatever their
 //! number; ids and hashes are hexadecimal there.
 
+use accounting::Amount;
 use schemas::Usd;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,23 +23,24 @@ const MOVE: &str = "\
 
 const ACCOUNTS: &str = "\
     INSERT INTO accounts
-        (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset)
+        (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state)
     SELECT unhex(value ->> 'account_id'), value ->> 'partition_no', value ->> 'status', value ->> 'plan',
         value ->> 'opened_at', value ->> 'lots_opened', value ->> 'debt_usd', value ->> 'balance_usd',
-        value ->> 'version_offset'
+        value ->> 'version_offset', value ->> 'state'
     FROM json_each($1) WHERE true
     ON CONFLICT (account_id) DO UPDATE SET
         status = excluded.status, plan = excluded.plan, lots_opened = excluded.lots_opened,
-        debt_usd = excluded.debt_usd, balance_usd = excluded.balance_usd, version_offset = excluded.version_offset";
+        debt_usd = excluded.debt_usd, balance_usd = excluded.balance_usd, version_offset = excluded.version_offset,
+        state = excluded.state";
 
 const LOTS: &str = "\
-    INSERT INTO lots (account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence)
+    INSERT INTO lots (account_id, lot_id, source, amount_usd, remaining_usd, priority, sequence, expires_at)
     SELECT unhex(value ->> 'account_id'), unhex(value ->> 'lot_id'), value ->> 'source', value ->> 'amount_usd',
-        value ->> 'remaining_usd', value ->> 'priority', value ->> 'sequence'
+        value ->> 'remaining_usd', value ->> 'priority', value ->> 'sequence', value ->> 'expires_at'
     FROM json_each($1) WHERE true
     ON CONFLICT (account_id, lot_id) DO UPDATE SET
         source = excluded.source, amount_usd = excluded.amount_usd, remaining_usd = excluded.remaining_usd,
-        priority = excluded.priority, sequence = excluded.sequence";
+        priority = excluded.priority, sequence = excluded.sequence, expires_at = excluded.expires_at";
 
 const EMPTIED_LOTS: &str = "\
     DELETE FROM lots WHERE (account_id, lot_id) IN (
@@ -128,16 +130,17 @@ fn statements(commit: &Commit) -> Result<Vec<(&'static str, String)>, StoreError
     let partition = commit.partition.0;
     let account = |(state, balance): &(accounting::AccountState, Usd)| {
         Ok(json!({
-            "account_id": state.id.0.simple(), "partition_no": partition, "status": state.status.as_str(),
+            "account_id": state.id.0.simple(), "partition_no": partition, "status": state.status().as_str(),
             "plan": text(&state.plan)?, "opened_at": state.opened_at.as_micros(), "lots_opened": state.lots_opened,
             "debt_usd": pico(state.debt)?, "balance_usd": pico(*balance)?, "version_offset": state.version.0,
+            "state": state.to_document().map_err(|error| StoreError::unavailable(DOING, error))?,
         }))
     };
     let lot = |(account, lot): &(schemas::AccountId, accounting::Lot)| {
         Ok(json!({
             "account_id": account.0.simple(), "lot_id": lot.id.0.simple(), "source": lot.source.as_str(),
             "amount_usd": pico(lot.amount)?, "remaining_usd": pico(lot.remaining)?, "priority": lot.priority,
-            "sequence": lot.sequence,
+            "sequence": lot.sequence, "expires_at": lot.expires_at.map(schemas::Timestamp::as_micros),
         }))
     };
     let key = |(account, id, key): &(schemas::AccountId, schemas::KeyId, accounting::Key)| {
@@ -181,8 +184,8 @@ fn transfer(row: &TransferRow) -> Result<Value, StoreError> {
     let transfer = &row.transfer;
     Ok(json!({
         "event_id": row.event_id.0.simple(), "idx": row.index, "debit": transfer.debit.to_string(),
-        "credit": transfer.credit.to_string(), "commodity": transfer.commodity.as_str(),
-        "amount": pico(transfer.amount)?, "code": transfer.code.as_str(), "lot_id": transfer.lot.map(|lot| lot.0.simple()),
+        "credit": transfer.credit.to_string(), "commodity": transfer.amount.commodity().as_str(),
+        "amount": amount(transfer.amount)?, "code": transfer.code.as_str(), "lot_id": transfer.lot.map(|lot| lot.0.simple()),
     }))
 }
 
@@ -193,6 +196,16 @@ fn array<T>(rows: &[T], row: impl Fn(&T) -> Result<Value, StoreError>) -> Result
     }
     let rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     text(&rows).map(Some)
+}
+
+/// Money as a count of 10⁻¹² USD, plan tokens as they are.
+fn amount(amount: Amount) -> Result<i64, StoreError> {
+    match amount {
+        Amount::Usd(amount) => pico(amount),
+        Amount::PlanTokens(tokens) => i64::try_from(tokens).map_err(|_| {
+            StoreError::unavailable(DOING, format!("{tokens} plan tokens are beyond what it keeps exactly"))
+        }),
+    }
 }
 
 fn pico(amount: Usd) -> Result<i64, StoreError> {

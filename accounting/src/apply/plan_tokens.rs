@@ -1,0 +1,69 @@
+//! Plan tokens: a commodity of their own, in lots that end with their period.
+
+use schemas::LotId;
+
+use crate::journal::Journal;
+use crate::{AccountState, Code, LedgerAccount, TokenLot};
+
+/// Adds a period's own tokens.
+pub(super) fn grant(state: &mut AccountState, journal: &mut Journal, lot: LotId, tokens: u64) {
+    let issued = LedgerAccount::TokensIssued(state.plan.id.clone());
+    let held = LedgerAccount::TokensHeld(state.id);
+    if let Some(subscription) = &mut state.subscription
+        && tokens > 0
+    {
+        journal.tokens(issued, held, tokens, Code::TokensGranted, lot);
+        subscription.tokens.push(TokenLot { id: lot, granted: tokens, remaining: tokens, rolled_over: false });
+    }
+}
+
+/// Uses up to `tokens` for a model, those that rolled over first, and returns how many there were.
+pub(super) fn spend(state: &mut AccountState, journal: &mut Journal, model: &str, tokens: u64) -> u64 {
+    let Some(subscription) = &mut state.subscription else { return 0 };
+    let mut left = tokens;
+    for lot in &mut subscription.tokens {
+        if left == 0 {
+            break;
+        }
+        let used = take(lot, left);
+        left -= used;
+        let (held, model) = (LedgerAccount::TokensHeld(state.id), LedgerAccount::TokensUsed(model.to_owned()));
+        journal.tokens(held, model, used, Code::TokensUsed, lot.id);
+    }
+    subscription.tokens.retain(|lot| lot.remaining > 0);
+    tokens - left
+}
+
+/// Gives tokens back to the open period, whichever period they were used in; none where there is no open period.
+pub(super) fn give_back(state: &mut AccountState, journal: &mut Journal, model: &str, lot: LotId, tokens: u64) {
+    let Some(subscription) = &mut state.subscription else { return };
+    if tokens == 0 {
+        return;
+    }
+    let (used, held) = (LedgerAccount::TokensUsed(model.to_owned()), LedgerAccount::TokensHeld(state.id));
+    match subscription.tokens.iter_mut().find(|lot| !lot.rolled_over) {
+        Some(own) => {
+            journal.tokens(used, held, tokens, Code::TokensReturned, own.id);
+            own.remaining += tokens;
+            own.granted = own.granted.max(own.remaining);
+        }
+        None => {
+            journal.tokens(used, held, tokens, Code::TokensReturned, lot);
+            subscription.tokens.push(TokenLot { id: lot, granted: tokens, remaining: tokens, rolled_over: false });
+        }
+    }
+}
+
+/// Lets up to `tokens` of a lot lapse, and returns how many there were.
+pub(super) fn lapse(state: &AccountState, journal: &mut Journal, lot: &mut TokenLot, tokens: u64) -> u64 {
+    let lapsed = take(lot, tokens);
+    let plan = LedgerAccount::TokensLapsed(state.plan.id.clone());
+    journal.tokens(LedgerAccount::TokensHeld(state.id), plan, lapsed, Code::TokensLapsed, lot.id);
+    lapsed
+}
+
+fn take(lot: &mut TokenLot, tokens: u64) -> u64 {
+    let taken = lot.remaining.min(tokens);
+    lot.remaining -= taken;
+    taken
+}
