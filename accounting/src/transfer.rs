@@ -44,6 +44,29 @@ pub enum LedgerAccount {
     TokensLapsed(String),
 }
 
+impl LedgerAccount {
+    /// What it holds. A transfer's two accounts hold the same.
+    pub fn commodity(&self) -> Commodity {
+        match self {
+            Self::TokensIssued(_) | Self::TokensHeld(_) | Self::TokensUsed(_) | Self::TokensLapsed(_) => {
+                Commodity::PlanTokens
+            }
+            Self::CustomerCredit(_)
+            | Self::FrozenCredit(_)
+            | Self::DeferredPlanRevenue(_)
+            | Self::CustomerDebt(_)
+            | Self::ProcessorClearing(_)
+            | Self::Disputed(_)
+            | Self::Refunds(_)
+            | Self::UsageRevenue(_)
+            | Self::PlanRevenue(_)
+            | Self::PromotionalExpense
+            | Self::AdjustmentExpense
+            | Self::ProcessorFees(_) => Commodity::Usd,
+        }
+    }
+}
+
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

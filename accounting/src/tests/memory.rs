@@ -5,51 +5,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 use schemas::{AccountId, EventId, Offset};
 
-use crate::{AccountState, Amount, ChainHash, Commodity, Entry, Fold, LedgerAccount, Outcome, RecordRef, StateHash};
+use crate::{AccountState, ChainHash, Commodity, Entry, Fold, LedgerAccount, Outcome, RecordRef, StateHash};
 
-/// What a partition's records made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the records of some partitions made.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Memory {
     pub(super) accounts: BTreeMap<AccountId, AccountState>,
     pub(super) posted: BTreeSet<EventId>,
-    pub(super) chain: ChainHash,
-    pub(super) next: Offset,
+    /// By partition: where it goes on, and its chain.
+    pub(super) heads: BTreeMap<u32, (u64, [u8; 32])>,
     /// Debits less credits.
     pub(super) books: BTreeMap<LedgerAccount, Decimal>,
 }
 
 impl Memory {
-    pub(super) fn new() -> Self {
-        Self {
-            accounts: BTreeMap::new(),
-            posted: BTreeSet::new(),
-            chain: ChainHash::GENESIS,
-            next: Offset(0),
-            books: BTreeMap::new(),
-        }
-    }
-
-    /// Folds one batch. An event id posts at most once (I5), and every transfer moves something (I2).
-    pub(super) fn take(&mut self, records: &[Vec<u8>]) -> Vec<Entry> {
-        let first = self.next.0;
+    /// Folds one batch. An event id posts at most once (I5), and every transfer moves something, from an account to another
+    /// one of the same commodity (I1, I2).
+    pub(super) fn take(&mut self, partition: u32, records: &[Vec<u8>]) -> Vec<Entry> {
+        let (first, chain) = self.heads.get(&partition).copied().unwrap_or((0, ChainHash::GENESIS.0));
         let records = (first..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
         let fold = Fold::decode(records, |_| true);
         let known = fold.accounts().iter().filter_map(|id| Some((*id, self.accounts.get(id)?.clone()))).collect();
         let posted = fold.event_ids().intersection(&self.posted).copied().collect();
-        let folded = fold.apply(known, posted, self.chain);
+        let folded = fold.apply(known, posted, ChainHash(chain));
         self.accounts.extend(folded.accounts);
-        self.chain = folded.chain;
-        self.next = Offset(first + folded.entries.len() as u64);
+        self.heads.insert(partition, (first + folded.entries.len() as u64, folded.chain.0));
         for entry in &folded.entries {
             let (Some(event), Outcome::Applied(posting)) = (&entry.event, &entry.outcome) else { continue };
             assert!(self.posted.insert(event.id), "{:?} posted twice", event.id);
             for transfer in &posting.transfers {
-                assert!(transfer.debit != transfer.credit, "{transfer:?}");
                 let amount = transfer.amount.as_decimal();
                 assert!(amount > Decimal::ZERO && amount.scale() <= 12, "{transfer:?}");
-                let commodity = |account: &LedgerAccount| account.to_string().starts_with("tokens:");
-                let is_tokens = matches!(transfer.amount, Amount::PlanTokens(_));
-                assert_eq!((commodity(&transfer.debit), commodity(&transfer.credit)), (is_tokens, is_tokens));
+                assert_ne!(transfer.debit, transfer.credit);
+                let commodities = (transfer.debit.commodity(), transfer.credit.commodity());
+                assert_eq!(commodities, (transfer.amount.commodity(), transfer.amount.commodity()), "{transfer:?}");
                 *self.books.entry(transfer.debit.clone()).or_default() += amount;
                 *self.books.entry(transfer.credit.clone()).or_default() -= amount;
             }
@@ -61,13 +50,15 @@ impl Memory {
         self.books.get(account).copied().unwrap_or_default()
     }
 
-    /// All debits less all credits of a commodity.
-    pub(super) fn total(&self, commodity: Commodity) -> Decimal {
-        let of = |account: &LedgerAccount| match account.to_string().starts_with("tokens:") {
-            true => Commodity::PlanTokens,
-            false => Commodity::Usd,
-        };
-        self.books.iter().filter(|(account, _)| of(account) == commodity).map(|(_, amount)| *amount).sum()
+    /// All debits less all credits of the accounts that are wanted.
+    pub(super) fn sum(&self, wanted: impl Fn(&LedgerAccount) -> bool) -> Decimal {
+        self.books.iter().filter(|(account, _)| wanted(account)).map(|(_, amount)| *amount).sum()
+    }
+
+    /// Whether all debits equal all credits, in each commodity (I2).
+    pub(super) fn is_balanced(&self) -> bool {
+        let total = |commodity: Commodity| self.sum(|account| account.commodity() == commodity);
+        total(Commodity::Usd).is_zero() && total(Commodity::PlanTokens).is_zero()
     }
 
     pub(super) fn hash(&self) -> StateHash {

@@ -15,7 +15,7 @@ pub(super) struct Saga {
 impl Saga {
     /// Everything in it has to post.
     pub(super) fn of(history: &[EventData]) -> Self {
-        let mut saga = Self { memory: Memory::new(), next_id: 100 };
+        let mut saga = Self { memory: Memory::default(), next_id: 100 };
         for data in history {
             saga.posts(data.clone());
         }
@@ -27,7 +27,7 @@ impl Saga {
     }
 
     pub(super) fn deliver(&mut self, event: &Event) -> Outcome {
-        self.memory.take(&[event.encode().unwrap()]).remove(0).outcome
+        self.memory.take(0, &[event.encode().unwrap()]).remove(0).outcome
     }
 
     /// Tells an event that happens at `time`, under an id of its own.
