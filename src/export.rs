@@ -37,7 +37,8 @@ pub(crate) async fn run(loaded: Loaded, export: Export) -> Result<()> {
         while from < end {
             let batch = log.read(id, from, Bounds::default()).await?;
             from = batch.next;
-            for record in batch.records.iter().filter(|record| record.offset < end && chosen(&export, &record.payload)) {
+            for record in batch.records.iter().filter(|record| record.offset < end && chosen(&export, &record.payload))
+            {
                 match write(&mut out, id, record) {
                     // Whoever reads has seen enough: `modelhub export | head`.
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
@@ -112,11 +113,8 @@ mod tests {
         let record = format!(r#"{{"subject":"{account}","time":"2026-11-01T00:00:01.5Z","data":1}}"#);
         let check = |account: Option<&str>, from: Option<&str>, to: Option<&str>, record: &str, expected| {
             let time = |text: &str| text.parse().unwrap();
-            let export = Export {
-                account: account.map(|id| id.parse().unwrap()),
-                from: from.map(time),
-                to: to.map(time),
-            };
+            let export =
+                Export { account: account.map(|id| id.parse().unwrap()), from: from.map(time), to: to.map(time) };
             assert_eq!(chosen(&export, record.as_bytes()), expected, "{export:?} {record}");
         };
         check(None, None, None, "garbage", true);

@@ -26,9 +26,9 @@ use schemas::{Offset, PartitionId, Position};
 use thiserror::Error;
 
 pub use self::at::{At, NotAMoment};
-pub use self::report::{AccountThen, Finding, Report, Section};
 use self::reader::{Read, Unreadable};
 use self::replay::Replay;
+pub use self::report::{AccountThen, Finding, Report, Section};
 use self::totals::Totals;
 use crate::store::{Head, Snapshot, StoreError};
 

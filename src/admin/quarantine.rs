@@ -79,7 +79,8 @@ async fn list(loaded: &Loaded, json: bool) -> Result<()> {
     if json {
         return print::json(&rows);
     }
-    let mut table = vec![["record", "event", "account", "reason", "posted since at", "detail"].map(str::to_owned).to_vec()];
+    let mut table =
+        vec![["record", "event", "account", "reason", "posted since at", "detail"].map(str::to_owned).to_vec()];
     for row in rows {
         let posted = row.posted_at.unwrap_or_else(|| "–".to_owned());
         table.push(vec![row.position, Row::id(row.event_id), Row::id(row.account_id), row.reason, posted, row.detail]);
@@ -143,7 +144,9 @@ async fn retry(loaded: Loaded, position: Position, json: bool) -> Result<()> {
             ])
         }
         Retried::Quarantined { appended, reason, detail } => {
-            bail!("the event at {position} can't post this time either; it is in quarantine at {appended} as {reason}: {detail}")
+            bail!(
+                "the event at {position} can't post this time either; it is in quarantine at {appended} as {reason}: {detail}"
+            )
         }
     }
 }

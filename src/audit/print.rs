@@ -67,7 +67,8 @@ pub(super) fn report(report: &Report, then: bool, as_json: bool, took: Duration)
 }
 
 fn accounts(report: &Report) -> Result<()> {
-    let mut table = vec![["account", "balance USD", "debt USD", "lots", "plan tokens", "last record"].map(str::to_owned).to_vec()];
+    let mut table =
+        vec![["account", "balance USD", "debt USD", "lots", "plan tokens", "last record"].map(str::to_owned).to_vec()];
     for account in &report.accounts {
         table.push(vec![
             account.account_id.to_string(),

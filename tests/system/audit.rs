@@ -136,29 +136,67 @@ async fn planted_corruption_is_named() {
     let edit = |written: &Written, from: &str, to: &str| {
         assert!(written.payload.contains(from), "{from}");
         let record = record(written);
-        format!("UPDATE records SET payload = CAST(replace(CAST(payload AS TEXT), '{from}', '{to}') AS BLOB) WHERE {record}")
+        format!(
+            "UPDATE records SET payload = CAST(replace(CAST(payload AS TEXT), '{from}', '{to}') AS BLOB) WHERE {record}"
+        )
     };
-    let posting = |set: &str, written: &Written| format!("UPDATE postings SET {set} WHERE event_id = x'{}'", id(written));
+    let posting =
+        |set: &str, written: &Written| format!("UPDATE postings SET {set} WHERE event_id = x'{}'", id(written));
     let of_1 = format!("account_id = x'{}'", history[0].account.0.simple());
     let cases = [
         // In the log.
-        planted("log", edit(grant, r#""amount_usd":"5""#, r#""amount_usd":"6""#), "postings", Some((grant, "amount_usd"))),
+        planted(
+            "log",
+            edit(grant, r#""amount_usd":"5""#, r#""amount_usd":"6""#),
+            "postings",
+            Some((grant, "amount_usd")),
+        ),
         planted("log", edit(use_of_1, r#""source":"/"#, r#""source":"x"#), "positions", Some((use_of_1, "the record"))),
         planted("log", edit(garbage, "garbage", "sweepin"), "quarantine", Some((garbage, "the record"))),
-        planted("log", format!("DELETE FROM records WHERE {}", record(use_of_1)), "log", Some((use_of_1, "the record"))),
+        planted(
+            "log",
+            format!("DELETE FROM records WHERE {}", record(use_of_1)),
+            "log",
+            Some((use_of_1, "the record")),
+        ),
         planted("log", closed_up, "postings", Some((use_of_1, "event posted here"))),
         planted("log", swap, "postings", Some((use_of_1, "event posted here"))),
-        planted("log", format!("DELETE FROM records WHERE \"offset\" >= {}", of(last_of_1)), "log", Some((last_of_1, "the record"))),
+        planted(
+            "log",
+            format!("DELETE FROM records WHERE \"offset\" >= {}", of(last_of_1)),
+            "log",
+            Some((last_of_1, "the record")),
+        ),
         // In the ledger's database.
         planted("ledger", posting("amount_usd = amount_usd + 1", grant), "postings", Some((grant, "amount_usd"))),
         planted("ledger", posting("balance_usd = 0", use_of_1), "postings", Some((use_of_1, "balance_usd"))),
         planted("ledger", posting("detail = NULL", use_of_1), "postings", Some((use_of_1, "detail"))),
         planted("ledger", posting("log_offset = 500", use_of_1), "postings", Some((use_of_1, "the posting"))),
         planted("ledger", posting("chain_tag = 7", use_of_1), "positions", Some((use_of_1, "the record"))),
-        planted("ledger", format!("DELETE FROM postings WHERE event_id = x'{}'", id(use_of_1)), "postings", Some((use_of_1, "the posting"))),
-        planted("ledger", format!("UPDATE transfers SET amount = amount + 1 WHERE event_id = x'{}'", id(use_of_1)), "transfers", Some((use_of_1, "transfer 0"))),
-        planted("ledger", format!("DELETE FROM transfers WHERE event_id = x'{}'", id(grant)), "transfers", Some((grant, "transfer 0"))),
-        planted("ledger", "INSERT INTO transfers SELECT x'00000000000000000000000000000000', idx, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1", "strays", None),
+        planted(
+            "ledger",
+            format!("DELETE FROM postings WHERE event_id = x'{}'", id(use_of_1)),
+            "postings",
+            Some((use_of_1, "the posting")),
+        ),
+        planted(
+            "ledger",
+            format!("UPDATE transfers SET amount = amount + 1 WHERE event_id = x'{}'", id(use_of_1)),
+            "transfers",
+            Some((use_of_1, "transfer 0")),
+        ),
+        planted(
+            "ledger",
+            format!("DELETE FROM transfers WHERE event_id = x'{}'", id(grant)),
+            "transfers",
+            Some((grant, "transfer 0")),
+        ),
+        planted(
+            "ledger",
+            "INSERT INTO transfers SELECT x'00000000000000000000000000000000', idx, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
+            "strays",
+            None,
+        ),
         planted("ledger", "UPDATE quarantine SET reason = 'none'", "quarantine", Some((garbage, "reason"))),
         planted("ledger", format!("UPDATE accounts SET balance_usd = balance_usd + 1 WHERE {of_1}"), "balances", None),
         planted("ledger", format!("UPDATE accounts SET debt_usd = 1 WHERE {of_1}"), "accounts", None),
@@ -168,7 +206,12 @@ async fn planted_corruption_is_named() {
         planted("ledger", "UPDATE keys SET name = 'another'", "keys", None),
         planted("ledger", "UPDATE positions SET chain = zeroblob(32)", "positions", None),
         // In the usage store.
-        planted("usage", "UPDATE usage_facts SET cost_pico = cost_pico + 1 WHERE log_offset = (SELECT max(log_offset) FROM usage_facts)", "usage_facts", None),
+        planted(
+            "usage",
+            "UPDATE usage_facts SET cost_pico = cost_pico + 1 WHERE log_offset = (SELECT max(log_offset) FROM usage_facts)",
+            "usage_facts",
+            None,
+        ),
         planted("usage", "UPDATE usage_hours SET requests = requests + 1", "usage_rollups", None),
     ];
     for case in &cases {
@@ -235,11 +278,21 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
     let of_1 = format!("account_id = '{}'", grant.account);
     let cases = [
         (
-            planted("", format!("UPDATE postings SET amount_usd = amount_usd + 1 WHERE event_id = '{}'", grant.event), "postings", Some((grant, "amount_usd"))),
+            planted(
+                "",
+                format!("UPDATE postings SET amount_usd = amount_usd + 1 WHERE event_id = '{}'", grant.event),
+                "postings",
+                Some((grant, "amount_usd")),
+            ),
             format!("UPDATE postings SET amount_usd = amount_usd - 1 WHERE event_id = '{}'", grant.event),
         ),
         (
-            planted("", format!("UPDATE transfers SET amount = amount * 2 WHERE event_id = '{}'", used.event), "transfers", Some((used, "transfer 0"))),
+            planted(
+                "",
+                format!("UPDATE transfers SET amount = amount * 2 WHERE event_id = '{}'", used.event),
+                "transfers",
+                Some((used, "transfer 0")),
+            ),
             format!("UPDATE transfers SET amount = amount / 2 WHERE event_id = '{}'", used.event),
         ),
         (
@@ -250,10 +303,7 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
             planted("", format!("UPDATE lots SET priority = priority + 1 WHERE {of_1}"), "lots", None),
             format!("UPDATE lots SET priority = priority - 1 WHERE {of_1}"),
         ),
-        (
-            planted("", "UPDATE positions SET chain = decode(repeat('00', 32), 'hex')", "positions", None),
-            String::new(),
-        ),
+        (planted("", "UPDATE positions SET chain = decode(repeat('00', 32), 'hex')", "positions", None), String::new()),
     ];
     for (case, undo) in &cases {
         books::postgres_tamper(&pool, &case.statement).await;

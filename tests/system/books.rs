@@ -130,11 +130,14 @@ pub(crate) async fn tamper(path: &Path, statement: &str) {
 /// Every row of every table of a file, as text: what two states have to be the same in.
 pub(crate) async fn sqlite_dump(path: &Path) -> Vec<String> {
     let mut connection = sqlite(path).await;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name";
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\' ORDER BY name";
     let tables: Vec<String> = query_scalar(tables).fetch_all(&mut connection).await.expect("tables");
     let mut rows = Vec::new();
     for table in tables {
-        let columns = format!("SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info('{table}')");
+        let columns = format!(
+            "SELECT group_concat('quote(\"' || name || '\")', ' || '','' || ') FROM pragma_table_info('{table}')"
+        );
         let columns: String = query_scalar(AssertSqlSafe(columns)).fetch_one(&mut connection).await.expect("columns");
         let all = format!("SELECT {columns} AS row FROM \"{table}\" ORDER BY row");
         let found: Vec<String> = query_scalar(AssertSqlSafe(all)).fetch_all(&mut connection).await.expect("rows");

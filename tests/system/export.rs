@@ -31,7 +31,8 @@ async fn exports_every_record_as_it_is(system: System) {
     assert_eq!(exported, ours, "each, in the order of partition and offset");
 
     let account = history[0].account;
-    let of_account: Vec<_> = places.iter().filter(|w| w.account == account && !w.event.is_empty()).map(|w| line(w)).collect();
+    let of_account: Vec<_> =
+        places.iter().filter(|w| w.account == account && !w.event.is_empty()).map(|w| line(w)).collect();
     assert_eq!(export(vec!["--account".into(), account.to_string()]).await, of_account);
     let used: Vec<_> = of_account.iter().filter(|line| line.contains("usage.recorded")).cloned().collect();
     let since = vec!["--account".into(), account.to_string(), "--from".into(), "2026-11-01T00:00:01Z".into()];

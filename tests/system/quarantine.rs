@@ -17,9 +17,7 @@ async fn is_tried_again(system: System) {
     books::applied(&system).await;
     let (early_at, garbage_at) = (early.position.to_string(), garbage.position.to_string());
     let rows = list(&system).await;
-    let row = |position: &str, reason: &str, event: Value, account: Value, posted: Value| {
-        json!({"position": position, "reason": reason, "event_id": event, "account_id": account, "posted_at": posted})
-    };
+    let row = |position: &str, reason: &str, event: Value, account: Value, posted: Value| json!({"position": position, "reason": reason, "event_id": event, "account_id": account, "posted_at": posted});
     let told: Vec<_> = rows
         .iter()
         .map(|found| {
@@ -51,7 +49,8 @@ async fn is_tried_again(system: System) {
     let twice = system.admin(&["quarantine", "retry", &early_at]).await;
     assert_eq!(twice["appended"], "nothing: it had posted already");
     let rows = list(&system).await;
-    let posted_at: Vec<_> = rows.iter().filter(|row| row["event_id"] == json!(early.event)).map(|row| &row["posted_at"]).collect();
+    let posted_at: Vec<_> =
+        rows.iter().filter(|row| row["event_id"] == json!(early.event)).map(|row| &row["posted_at"]).collect();
     assert_eq!(posted_at, [&json!(appended), &json!(appended)]);
     books::applied(&system).await;
 

@@ -192,12 +192,7 @@ fn describe(row: &StoredTransfer) -> String {
     format!("{} {} {} from {} to {} ({}{lot})", row.index, row.amount, row.commodity, row.credit, row.debit, row.code)
 }
 
-pub(super) fn quarantined(
-    partition: PartitionId,
-    expected: &Commit,
-    stored: &[StoredQuarantine],
-    report: &mut Report,
-) {
+pub(super) fn quarantined(partition: PartitionId, expected: &Commit, stored: &[StoredQuarantine], report: &mut Report) {
     for (log, database) in pairs(&expected.quarantined, stored, |row| row.offset, |row| row.position.offset) {
         report.compared(Section::Quarantine, 1);
         let differs = match (log, database) {

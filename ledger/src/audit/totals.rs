@@ -57,7 +57,8 @@ impl Totals {
             let (log, database) = (ours.get(key).copied(), theirs.get(key).copied());
             if log != database {
                 let (side, account, commodity) = key;
-                let what = format!("{} of {account} in {commodity}", if *side == Side::Debit { "debits" } else { "credits" });
+                let what =
+                    format!("{} of {account} in {commodity}", if *side == Side::Debit { "debits" } else { "credits" });
                 let finding = Finding { log: text(log), database: text(database), ..Finding::of(what) };
                 report.differs(Section::LedgerAccounts, finding);
             }

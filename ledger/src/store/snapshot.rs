@@ -205,9 +205,18 @@ pub(super) const COUNTS: &str = "\
     FROM postings p LEFT JOIN transfers t ON t.event_id = p.event_id GROUP BY p.account_id";
 
 pub(super) const STRAYS: [(&str, &str); 3] = [
-    ("a lot of no account", "SELECT l.lot_id AS id FROM lots l WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = l.account_id) LIMIT 10"),
-    ("a key of no account", "SELECT k.key_id AS id FROM keys k WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = k.account_id) LIMIT 10"),
-    ("a transfer of no posting", "SELECT t.event_id AS id FROM transfers t WHERE NOT EXISTS (SELECT 1 FROM postings p WHERE p.event_id = t.event_id) LIMIT 10"),
+    (
+        "a lot of no account",
+        "SELECT l.lot_id AS id FROM lots l WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = l.account_id) LIMIT 10",
+    ),
+    (
+        "a key of no account",
+        "SELECT k.key_id AS id FROM keys k WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = k.account_id) LIMIT 10",
+    ),
+    (
+        "a transfer of no posting",
+        "SELECT t.event_id AS id FROM transfers t WHERE NOT EXISTS (SELECT 1 FROM postings p WHERE p.event_id = t.event_id) LIMIT 10",
+    ),
 ];
 
 pub(super) const BEYOND: &str = "\
@@ -340,7 +349,12 @@ pub(super) fn postings(
     for row in transfers {
         by_event.entry(row.event_id).or_default().push(row.read(amount)?);
     }
-    rows.into_iter().map(|row| { let transfers = by_event.remove(&row.event_id).unwrap_or_default(); row.read(transfers) }).collect()
+    rows.into_iter()
+        .map(|row| {
+            let transfers = by_event.remove(&row.event_id).unwrap_or_default();
+            row.read(transfers)
+        })
+        .collect()
 }
 
 impl PostingRow {
@@ -496,9 +510,11 @@ macro_rules! snapshot {
                 from: Offset,
                 to: Offset,
             ) -> Result<Vec<StoredPosting>, StoreError> {
-                let range = |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let range =
+                    |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
                 let rows: Vec<PostingRow> = range(POSTINGS).fetch_all(&mut *self.0).await.map_err(failed)?;
-                let range = |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let range =
+                    |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
                 let transfers: Vec<TransferRow> = range(TRANSFERS).fetch_all(&mut *self.0).await.map_err(failed)?;
                 snapshot::postings(rows, transfers, $amount)
             }

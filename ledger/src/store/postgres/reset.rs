@@ -3,8 +3,8 @@
 use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
 
 use super::MIGRATIONS;
-use crate::store::snapshot::KEPT;
 use crate::store::StoreError;
+use crate::store::snapshot::KEPT;
 
 /// Found in the schema rather than listed, so that a table of a later migration can't be forgotten.
 const TABLES: &str = "\

@@ -243,7 +243,7 @@ async fn clickhouse_answers_from_rollups() {
     let more = FactBatch {
         partition: PARTITION,
         from: Offset(3),
-        facts: vec![Fact::of(Offset(3), Request::new(4, at).event()).unwrap()],
+        facts: vec![Fact::of(Offset(3), &Request::new(4, at).event()).unwrap()],
         next: Offset(4),
     };
     let refused = forced.insert(more).await;
