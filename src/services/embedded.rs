@@ -20,7 +20,7 @@ use crate::data_dir::{Control, DataDir, fresh_secret};
 use crate::{demo_account, outside, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
-const PARTITIONS: u32 = 1;
+pub(crate) const PARTITIONS: u32 = 1;
 
 /// The embedded stores, with their consumers running.
 pub(crate) struct Embedded {

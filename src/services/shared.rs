@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DEMO_UPSTREAM;
 
 /// The consumer group of all services of one kind on one topic.
-pub(super) fn group(config: &Config, service: &str) -> String {
+pub(crate) fn group(config: &Config, service: &str) -> String {
     let topic = config.kafka.as_ref().map_or("modelhub.events", |kafka| &kafka.topic);
     format!("{topic}.{service}")
 }
@@ -30,13 +30,13 @@ pub(super) async fn listen(address: &str, key: &str) -> Result<TcpListener> {
 }
 
 /// What a key of the configuration must hold in distributed mode.
-pub(super) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
+pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
     let variable = format!("MODELHUB_{}", key.replace('.', "__").to_uppercase());
     value.with_context(|| format!("{key} is not set; distributed mode needs it (modelhub.toml, or {variable})"))
 }
 
 /// Connects to Kafka.
-pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
+pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
     let kafka = required(config.kafka.as_ref(), "kafka.brokers")?;
     let log = KafkaLog::connect(KafkaConfig {
         brokers: kafka.brokers.clone(),
@@ -49,7 +49,7 @@ pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
 }
 
 /// Connects to `ClickHouse`.
-pub(super) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
+pub(crate) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
     let clickhouse = required(config.clickhouse.as_ref(), "clickhouse.url")?;
     let store = ClickHouseStore::connect(clickhouse).await;
     Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", clickhouse.url))?))

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what goes wrong here fails the test")]
 
+mod audit;
+mod books;
 mod client;
 mod compose;
 mod conformance;
+mod export;
 mod proxy;
+mod quarantine;
 mod readme;
 mod scenario;
 mod sdk;

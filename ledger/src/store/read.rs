@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use accounting::{AccountState, ChainHash};
 use rust_decimal::Decimal;
-use schemas::api::{EntryDetail, KeyView, StatementEntry};
+use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
-use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Position, Timestamp, Usd};
 use serde::Deserialize;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
@@ -75,7 +75,7 @@ pub(super) fn signed(offset: Offset) -> i64 {
     i64::try_from(offset.0).unwrap_or(i64::MAX)
 }
 
-fn offset(value: i64) -> Result<Offset, StoreError> {
+pub(super) fn offset(value: i64) -> Result<Offset, StoreError> {
     u64::try_from(value).map(Offset).map_err(|_| unreadable("offset", value))
 }
 
@@ -83,15 +83,15 @@ fn hash32(value: &[u8]) -> Result<[u8; 32], StoreError> {
     value.try_into().map_err(|_| unreadable("hash of length", value.len()))
 }
 
-fn partition(value: i64) -> Result<PartitionId, StoreError> {
+pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
-fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
+pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
 
-fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
+pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
     StoreError::unavailable("read a row", format!("{what}: {cause}"))
 }
 
@@ -175,7 +175,8 @@ impl QuarantinedRow {
 
 impl AccountRow {
     fn read(&self) -> Result<StoredAccount, StoreError> {
-        Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state)? })
+        let of = |error: StoreError| unreadable("accounts", format!("account {}: {error}", self.account_id));
+        Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state).map_err(of)? })
     }
 }
 
@@ -184,8 +185,9 @@ impl KeyViewRow {
         let state = state(&self.state)?;
         let balance =
             state.balance().ok_or_else(|| unreadable("accounts.state", "its balance is beyond exact money"))?;
-        let mut account = view(partition(self.partition_no)?, &state, balance);
-        account.version.offset = offset(self.version_offset)?;
+        let account = view(partition(self.partition_no)?, &state, balance);
+        let version = Position { offset: offset(self.version_offset)?, ..account.version };
+        let account = AccountView { version, ..account };
         Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
     }
 }

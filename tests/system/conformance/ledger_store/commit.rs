@@ -48,7 +48,7 @@ fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
         amount: Usd::ZERO,
         balance: Usd::ZERO,
         detail: None,
-        chain_tag: i64::MIN,
+        chain_tag: 0,
     }
 }
 
