@@ -101,7 +101,7 @@ pub(crate) async fn history(log: &dyn EventLog) -> Vec<Written> {
 
 /// Waits until the ledger has applied all that is in the log, and gives the audit of then.
 pub(crate) async fn applied(system: &System) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let audit = system.run(&["audit", "--json"]).await;
         assert_eq!(audit.code, 0, "{audit:?}");

@@ -72,7 +72,7 @@ async fn load_accounts(
     let failed = |error| StoreError::unavailable("load accounts", error);
     let ids: Vec<Uuid> = accounts.iter().map(|id| id.0).collect();
     let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    read::accounts(accounts)
+    read::accounts(&accounts)
 }
 
 #[async_trait]

@@ -146,7 +146,7 @@ pub(super) struct EntryRow {
 }
 
 /// Accounts by id.
-pub(super) fn accounts(rows: Vec<AccountRow>) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
+pub(super) fn accounts(rows: &[AccountRow]) -> Result<BTreeMap<AccountId, StoredAccount>, StoreError> {
     rows.iter().map(|row| Ok((AccountId(row.account_id), row.read()?))).collect()
 }
 

@@ -83,7 +83,7 @@ async fn load_accounts(
     let failed = |error| StoreError::unavailable("load accounts", error);
     let ids = hex_array(accounts.iter().map(|id| id.0));
     let accounts: Vec<AccountRow> = query_as(ACCOUNTS).bind(&ids).fetch_all(&mut *connection).await.map_err(failed)?;
-    read::accounts(accounts)
+    read::accounts(&accounts)
 }
 
 #[async_trait]
