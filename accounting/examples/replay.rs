@@ -125,7 +125,7 @@ impl Watch {
         let per_second = |took: Duration| events as f64 / took.as_secs_f64();
         let clock = format!("{:.0} events/s", per_second(self.clock.elapsed()));
         match (self.ran, ran()) {
-            (Some(from), Some(to)) => format!("{clock}, {:.0} by processor time", per_second(to - from)),
+            (Some(from), Some(to)) => format!("{clock}, {:.0} by processor time", per_second(to.saturating_sub(from))),
             _ => clock,
         }
     }

@@ -1,6 +1,6 @@
 //! An audit is clean where nothing was touched, names what was, and a rebuild gives the same tables, byte for byte.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
