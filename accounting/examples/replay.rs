@@ -93,18 +93,11 @@ impl Replay {
     fn take(&mut self, records: &[Vec<u8>]) {
         let refs = (self.next..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
         let fold = Fold::decode(refs, |_| true);
-        let mut known = BTreeMap::new();
-        for id in fold.accounts() {
-            if let Some(state) = self.accounts.remove(&id) {
-                known.insert(id, state);
-            }
-        }
-        let folded = fold.apply(known, BTreeSet::new(), self.chain);
-        let applied = folded.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_))).count();
+        let (entries, chain) = fold.apply_to(&mut self.accounts, BTreeSet::new(), self.chain);
+        let applied = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_))).count();
         self.applied += applied as u64;
         self.next += records.len() as u64;
-        self.chain = folded.chain;
-        self.accounts.extend(folded.accounts);
+        self.chain = chain;
     }
 }
 

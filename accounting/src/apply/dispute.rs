@@ -89,5 +89,5 @@ fn lost(state: &mut AccountState, journal: &mut Journal, dispute: &Dispute) -> R
 }
 
 fn held_and_clearing(processor: &str) -> (LedgerAccount, LedgerAccount) {
-    (LedgerAccount::Disputed(processor.to_owned()), LedgerAccount::ProcessorClearing(processor.to_owned()))
+    (LedgerAccount::Disputed(processor.into()), LedgerAccount::ProcessorClearing(processor.into()))
 }

@@ -53,26 +53,27 @@ fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
 }
 
 fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
-    let transfer = Transfer { debit: to, credit: from, amount: Amount::Usd(amount), code: Code::Usage, lot: None };
+    let amount = Amount::Usd(amount);
+    let transfer = Transfer { debit: to, credit: from, amount, code: Code::Usage, lot: None };
     TransferRow { event_id: event_id(id), index: 0, transfer }
 }
 
 fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
     let state = AccountState {
         id,
+        opened_at: Timestamp::from_micros(1),
         closed: false,
         suspensions: [].into(),
-        paid: false,
-        subscription: None,
-        payments: [].into(),
-        disputes: [].into(),
-        corrections: [].into(),
         plan: events::plan(),
-        opened_at: Timestamp::from_micros(1),
+        paid: false,
         keys: [].into(),
         lots: vec![],
         lots_opened: 0,
         debt,
+        subscription: None,
+        payments: [].into(),
+        disputes: [].into(),
+        corrections: [].into(),
         version: Offset(0),
     };
     (state, debt.negated())

@@ -83,8 +83,8 @@ struct Expected {
     quarantined: Vec<String>,
 }
 
-/// An amount as the stores' dump of transfers shows it.
-fn shown(amount: Amount) -> i64 {
+/// Money in 10⁻¹² USD, plan tokens as they are.
+fn smallest(amount: Amount) -> i64 {
     match amount {
         Amount::Usd(amount) => amount.to_pico().unwrap(),
         Amount::PlanTokens(tokens) => i64::try_from(tokens).unwrap(),
@@ -115,7 +115,7 @@ fn folded(case: &Case, records: &[Vec<u8>]) -> Expected {
                         event.id.0.simple(),
                         transfer.debit,
                         transfer.credit,
-                        shown(transfer.amount),
+                        smallest(transfer.amount),
                         transfer.code.as_str(),
                         transfer.lot.map_or("-".into(), |lot| lot.0.simple().to_string()),
                     ));
