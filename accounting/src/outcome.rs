@@ -7,7 +7,6 @@ use crate::{Reason, Transfer};
 
 /// How applying one event ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every outcome is the large one; a box would only cost")]
 pub enum Outcome {
     /// It is posted.
     Applied(Posting),
