@@ -93,18 +93,11 @@ impl Replay {
     fn take(&mut self, records: &[Vec<u8>]) {
         let refs = (self.next..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
         let fold = Fold::decode(refs, |_| true);
-        let mut known = BTreeMap::new();
-        for id in fold.accounts() {
-            if let Some(state) = self.accounts.remove(&id) {
-                known.insert(id, state);
-            }
-        }
-        let folded = fold.apply(known, BTreeSet::new(), self.chain);
-        let applied = folded.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_))).count();
+        let (entries, chain) = fold.apply_to(&mut self.accounts, BTreeSet::new(), self.chain);
+        let applied = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_))).count();
         self.applied += applied as u64;
         self.next += records.len() as u64;
-        self.chain = folded.chain;
-        self.accounts.extend(folded.accounts);
+        self.chain = chain;
     }
 }
 
@@ -125,7 +118,7 @@ impl Watch {
         let per_second = |took: Duration| events as f64 / took.as_secs_f64();
         let clock = format!("{:.0} events/s", per_second(self.clock.elapsed()));
         match (self.ran, ran()) {
-            (Some(from), Some(to)) => format!("{clock}, {:.0} by processor time", per_second(to - from)),
+            (Some(from), Some(to)) => format!("{clock}, {:.0} by processor time", per_second(to.saturating_sub(from))),
             _ => clock,
         }
     }

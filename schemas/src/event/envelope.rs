@@ -31,7 +31,8 @@ pub(super) struct Envelope<'a> {
 /// Reads a record in one pass: `data` goes straight into its type, because all that decides about it stands before it.
 /// None for every record that is not exactly so, good or bad: [`Envelope`] tells which.
 pub(super) fn in_one_pass(record: &[u8]) -> Option<Event> {
-    let mut deserializer = serde_json::Deserializer::from_slice(record);
+    // One look at the whole for UTF-8 is faster than one at each text.
+    let mut deserializer = serde_json::Deserializer::from_str(std::str::from_utf8(record).ok()?);
     let event = deserializer.deserialize_map(OnePass).ok()?;
     deserializer.end().ok()?;
     Some(event)
