@@ -12,26 +12,28 @@ mod subscription;
 mod texts;
 mod usage;
 
+use std::collections::BTreeMap;
+
 use schemas::api::EntryDetail;
-use schemas::{Event, EventData, Offset, Usd};
+use schemas::{AccountId, Event, EventData, Offset, Usd};
 
 use crate::journal::Journal;
 use crate::{AccountState, Outcome, Posting, Reason};
 
 /// Applies an event whose id was not posted before to the account it is about. Where the outcome is
-/// [`Outcome::Quarantined`], `account` is as it was.
-pub(crate) fn apply(account: &mut Option<AccountState>, event: &Event, offset: Offset) -> Outcome {
-    match change(account, event, offset) {
+/// [`Outcome::Quarantined`], `accounts` are as they were.
+pub(crate) fn apply(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Event, offset: Offset) -> Outcome {
+    match change(accounts, event, offset) {
         Ok(posting) => Outcome::Applied(posting),
         Err(reason) => Outcome::Quarantined(reason),
     }
 }
 
-fn change(account: &mut Option<AccountState>, event: &Event, offset: Offset) -> Result<Posting, Reason> {
+fn change(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Event, offset: Offset) -> Result<Posting, Reason> {
     texts::check(&event.data)?;
-    let Some(state) = account else {
+    let Some(state) = accounts.get_mut(&event.subject) else {
         let EventData::AccountOpened(data) = &event.data else { return Err(Reason::UnknownAccount) };
-        *account = Some(account::opened(event, data, offset));
+        accounts.insert(event.subject, account::opened(event, data, offset));
         return Ok(Posting { transfers: vec![], amount: Usd::ZERO, balance: Usd::ZERO, detail: None });
     };
     // Nearly all events are usage, so that one works in place: it checks everything before it changes anything.

@@ -27,7 +27,7 @@ impl ChainHash {
     /// Its first eight bytes: enough to tell where two chains part, in eight bytes a row.
     #[must_use]
     pub fn tag(self) -> i64 {
-        self.0.first_chunk().map_or(0, |head| i64::from_be_bytes(*head))
+        self.0.first_chunk().copied().map_or(0, i64::from_be_bytes)
     }
 }
 

@@ -82,17 +82,28 @@ impl<'a> Fold<'a> {
         self.records.iter().filter_map(|(_, event)| event.as_ref().ok())
     }
 
-    /// Applies the batch to `known`: the states of [`Fold::accounts`], as far as those exist. `posted` holds those of
-    /// [`Fold::event_ids`] that are posted already (I5), and `chain` is the partition's hash before the batch.
+    /// Applies the batch to `known`: the states of [`Fold::accounts`], as far as those exist, each as it was before the
+    /// batch. `posted` holds those of [`Fold::event_ids`] that are posted already (I5), and `chain` is the partition's hash
+    /// before the batch.
     pub fn apply(
         self,
-        known: BTreeMap<AccountId, AccountState>,
+        mut known: BTreeMap<AccountId, AccountState>,
+        posted: BTreeSet<EventId>,
+        chain: ChainHash,
+    ) -> FoldedBatch {
+        let first = self.records.first().map(|(record, _)| record.offset);
+        let (entries, chain) = self.apply_to(&mut known, posted, chain);
+        known.retain(|_, state| Some(state.version) >= first);
+        FoldedBatch { accounts: known, entries, chain }
+    }
+
+    /// The same in place, for a replay that holds every account: `accounts` may be more than those of the batch.
+    pub fn apply_to(
+        self,
+        accounts: &mut BTreeMap<AccountId, AccountState>,
         mut posted: BTreeSet<EventId>,
         mut chain: ChainHash,
-    ) -> FoldedBatch {
-        let mut states: BTreeMap<AccountId, Option<AccountState>> =
-            known.into_iter().map(|(id, state)| (id, Some(state))).collect();
-        let mut changed = BTreeSet::new();
+    ) -> (Vec<Entry>, ChainHash) {
         let mut entries = Vec::with_capacity(self.records.len());
         for (record, event) in self.records {
             chain = chain.extend(record.offset, record.payload);
@@ -100,20 +111,15 @@ impl<'a> Fold<'a> {
                 Err(Refused { event, reason }) => (event, Outcome::Quarantined(reason)),
                 Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),
                 Ok(event) => {
-                    let outcome = apply(states.entry(event.subject).or_default(), &event, record.offset);
+                    let outcome = apply(accounts, &event, record.offset);
                     if matches!(outcome, Outcome::Applied(_)) {
                         posted.insert(event.id);
-                        changed.insert(event.subject);
                     }
                     (Some(event), outcome)
                 }
             };
             entries.push(Entry { offset: record.offset, event, outcome, chain });
         }
-        let accounts = states
-            .into_iter()
-            .filter_map(|(id, state)| state.filter(|_| changed.contains(&id)).map(|state| (id, state)))
-            .collect();
-        FoldedBatch { accounts, entries, chain }
+        (entries, chain)
     }
 }

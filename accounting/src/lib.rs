@@ -31,7 +31,7 @@ pub use outcome::{Outcome, Posting};
 pub use payment::{Dispute, Payment};
 pub use reason::Reason;
 pub use subscription::{Subscription, TokenLot};
-pub use transfer::{Amount, Code, Commodity, LedgerAccount, Transfer};
+pub use transfer::{Amount, Code, Commodity, LedgerAccount, Name, Transfer};
 
 #[cfg(test)]
 mod tests;

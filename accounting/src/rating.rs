@@ -1,6 +1,7 @@
 //! What tokens cost. Exact: a price has at most 6 decimals per 1,000,000 tokens, so a cost has at most 12.
 
 use rust_decimal::Decimal;
+use schemas::money::USD_SCALE;
 use schemas::usage::{Price, TokenCounts};
 use schemas::{UnitPrice, Usd};
 
@@ -13,10 +14,12 @@ pub fn cost(tokens: &TokenCounts, price: &Price) -> Option<Usd> {
     if !tokens.is_consistent() {
         return None;
     }
-    let fresh = part(tokens.prompt - tokens.cached_prompt, price.input)?;
-    let cached = part(tokens.cached_prompt, price.cached_input)?;
-    let output = part(tokens.completion, price.output)?;
-    Usd::from_decimal(fresh.checked_add(cached)?.checked_add(output)?).ok()
+    // 10⁹ tokens at 9 × 10¹² each, three times: far below what 128 bits hold.
+    let part = |tokens: u64, price: UnitPrice| i128::from(tokens) * i128::from(price.pico_per_token());
+    let pico = part(tokens.prompt - tokens.cached_prompt, price.input)
+        + part(tokens.cached_prompt, price.cached_input)
+        + part(tokens.completion, price.output);
+    Usd::from_decimal(Decimal::try_from_i128_with_scale(pico, USD_SCALE).ok()?).ok()
 }
 
 /// The list price of those of `tokens` that `plan_tokens` do not cover; `None` as in [`cost`], and where more are covered

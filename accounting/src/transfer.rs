@@ -3,9 +3,13 @@
 //! `docs/CHART_OF_ACCOUNTS.md` says what each account means to finance.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use schemas::{AccountId, LotId, Usd};
+
+/// A part of an account's name, shared between the transfers that carry it.
+pub type Name = Arc<str>;
 
 /// An account of the operator's books. The text forms are what finance sees in the `transfers` table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,29 +23,29 @@ pub enum LedgerAccount {
     /// Asset: what no credit covered; the customer's next credit settles it first.
     CustomerDebt(AccountId),
     /// Asset: what a processor holds for us, by its name.
-    ProcessorClearing(String),
+    ProcessorClearing(Name),
     /// Asset: what a processor holds back until a dispute is decided.
-    Disputed(String),
+    Disputed(Name),
     /// Passed through: what a processor paid back, from the customer's side to the processor's.
-    Refunds(String),
+    Refunds(Name),
     /// Revenue: usage of a model beyond plans.
-    UsageRevenue(String),
+    UsageRevenue(Name),
     /// Revenue: periods of a plan that were closed.
-    PlanRevenue(String),
+    PlanRevenue(Name),
     /// Expense: credit given away.
     PromotionalExpense,
     /// Expense: credit given or taken by an operator to put something right.
     AdjustmentExpense,
     /// Expense: what a processor keeps for itself.
-    ProcessorFees(String),
+    ProcessorFees(Name),
     /// Plan tokens given out by a plan: the other side of all that were ever there.
-    TokensIssued(String),
+    TokensIssued(Name),
     /// Plan tokens that a customer may still use.
     TokensHeld(AccountId),
     /// Plan tokens that covered usage of a model.
-    TokensUsed(String),
+    TokensUsed(Name),
     /// Plan tokens of a plan that lapsed.
-    TokensLapsed(String),
+    TokensLapsed(Name),
 }
 
 impl LedgerAccount {

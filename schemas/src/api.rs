@@ -12,7 +12,7 @@ pub use account::{
     AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotSource, LotView,
     OpenAccount, OpenedAccount, TokenLotView,
 };
-pub use entry::{AdjustmentKind, ClosedPeriod, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
+pub use entry::{AdjustmentKind, ClosedPeriod, CorrectionEntry, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
 pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};

@@ -7,6 +7,7 @@
 mod account;
 mod codec;
 mod credit;
+mod envelope;
 mod key;
 mod payment;
 mod subscription;

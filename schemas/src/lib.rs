@@ -13,6 +13,7 @@ pub mod ids;
 pub mod json_schema;
 pub mod log;
 pub mod money;
+mod text;
 pub mod timestamp;
 pub mod usage;
 

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::text::digits;
+
 /// Decimals that a US dollar amount may have: unit prices have 6 per 1,000,000 tokens, so every cost is exact at 12.
 pub const USD_SCALE: u32 = 12;
 /// Decimals that a unit price may have, in USD per 1,000,000 tokens.
@@ -16,8 +18,6 @@ pub const PRICE_SCALE: u32 = 6;
 /// The largest amount an event may carry and the largest balance an account may hold, in USD. It keeps every stored
 /// amount inside a 64-bit count of 10⁻¹² USD (`SQLite`) and every sum of 10¹⁰ of them inside a `Decimal`.
 pub const MAX_USD: i64 = 9_000_000;
-
-const PICO_PER_USD: i64 = 1_000_000_000_000;
 
 /// Why a text is not an amount of money.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub enum MoneyError {
 }
 
 fn parse(text: &str, scale: u32) -> Result<Decimal, MoneyError> {
+    if let Some(value) = parse_plain(text, scale) {
+        return Ok(value);
+    }
     let value = Decimal::from_str_exact(text).map_err(|_| MoneyError::NotANumber(text.to_owned()))?.normalize();
     if value.scale() > scale {
         return Err(MoneyError::TooPrecise { value: text.to_owned(), max: scale });
@@ -52,9 +55,26 @@ fn parse(text: &str, scale: u32) -> Result<Decimal, MoneyError> {
     Ok(value)
 }
 
+/// What nearly every text is: a sign or none, digits, a point and digits or none. None for whatever else is allowed, or not.
+fn parse_plain(text: &str, scale: u32) -> Option<Decimal> {
+    let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let fraction = match fraction.trim_end_matches('0') {
+        "" if fraction.is_empty() => return None,
+        fraction => fraction,
+    };
+    let decimals = u32::try_from(fraction.len()).ok().filter(|decimals| *decimals <= scale)?;
+    let whole = digits(whole.as_bytes()).filter(|whole| *whole < MAX_USD)?;
+    let fraction = if fraction.is_empty() { 0 } else { digits(fraction.as_bytes())? };
+    // Below 9,000,000 with 12 decimals at most: it fits.
+    let mantissa = whole * 10_i64.pow(decimals) + fraction;
+    Some(Decimal::new(if is_negative { -mantissa } else { mantissa }, decimals))
+}
+
 /// An amount of US dollars with at most 12 decimals; may be negative (a change, a debt).
 ///
 /// JSON: a string holding the exact, normalised decimal (`"0.000005"`).
+// Inside, it may have trailing zeros, which equality, order and hash of decimals ignore: arithmetic need not remove them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Usd(Decimal);
 
@@ -64,7 +84,7 @@ impl Usd {
 
     /// An amount that is already known to be exact at 12 decimals, as computed by rating or read from a store.
     pub fn from_decimal(value: Decimal) -> Result<Self, MoneyError> {
-        let value = value.normalize();
+        let value = if value.scale() > USD_SCALE { value.normalize() } else { value };
         if value.scale() > USD_SCALE {
             return Err(MoneyError::TooPrecise { value: value.to_string(), max: USD_SCALE });
         }
@@ -73,17 +93,18 @@ impl Usd {
 
     /// From a count of 10⁻¹² USD, the unit of the embedded stores.
     pub fn from_pico(pico_usd: i64) -> Self {
-        Self(Decimal::new(pico_usd, USD_SCALE).normalize())
+        Self(Decimal::new(pico_usd, USD_SCALE))
     }
 
     /// As a count of 10⁻¹² USD; `None` beyond ±9.2 million USD.
     pub fn to_pico(self) -> Option<i64> {
-        self.0.checked_mul(Decimal::from(PICO_PER_USD))?.try_into().ok()
+        let missing = USD_SCALE.checked_sub(self.0.scale())?;
+        self.0.mantissa().checked_mul(10_i128.pow(missing))?.try_into().ok()
     }
 
     /// The exact decimal, without trailing zeros.
     pub fn as_decimal(self) -> Decimal {
-        self.0
+        self.0.normalize()
     }
 
     /// Sum; `None` where a `Decimal` can't hold it exactly.
@@ -119,7 +140,7 @@ impl Usd {
     /// The amount with its sign turned.
     #[must_use]
     pub fn negated(self) -> Self {
-        Self((-self.0).normalize())
+        if self.0.is_zero() { Self::ZERO } else { Self(-self.0) }
     }
 }
 
@@ -127,7 +148,7 @@ impl Usd {
 /// that way is refused instead.
 fn exact(value: Decimal) -> Option<Usd> {
     let bound = Decimal::from(10_000_000_000_000_000_i64);
-    (value.abs() < bound).then(|| Usd(value.normalize()))
+    (value.abs() < bound).then_some(Usd(value))
 }
 
 impl FromStr for Usd {
@@ -140,13 +161,13 @@ impl FromStr for Usd {
 
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.as_decimal().fmt(f)
     }
 }
 
 impl fmt::Debug for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "${}", self.0)
+        write!(f, "${}", self.as_decimal())
     }
 }
 
@@ -160,6 +181,13 @@ impl UnitPrice {
     /// The exact decimal, in USD per 1,000,000 tokens.
     pub fn as_decimal(self) -> Decimal {
         self.0
+    }
+
+    /// The price of one token, as a count of 10⁻¹² USD.
+    pub fn pico_per_token(self) -> i64 {
+        // At most 9,000,000 with at most 6 decimals: no step of it can fail.
+        let missing = PRICE_SCALE.saturating_sub(self.0.scale());
+        i64::try_from(self.0.mantissa().saturating_mul(10_i128.pow(missing))).unwrap_or(i64::MAX)
     }
 }
 
@@ -191,14 +219,13 @@ macro_rules! as_json_string {
     ($name:ident, $pattern:literal, $description:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(&self.0)
+                serializer.collect_str(self)
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                crate::text::deserialize(deserializer)
             }
         }
 
@@ -269,6 +296,20 @@ mod tests {
             proptest::prop_assert_eq!(sum, Usd::from_pico(a + b));
             let difference = Usd::from_pico(a).checked_sub(Usd::from_pico(b)).unwrap();
             proptest::prop_assert_eq!(difference, Usd::from_pico(a - b));
+        }
+
+        /// The short way of reading and the library's agree, on amounts and on what is none.
+        #[test]
+        fn both_ways_of_reading_agree(text in "-?[0-9]{0,8}(\\.[0-9]{0,13})?", other in "[-+._0-9eE]{0,4}") {
+            for text in [text.clone(), other.clone(), format!("{text}{other}")] {
+                let library = Decimal::from_str_exact(&text).map(|value| value.normalize());
+                for scale in [PRICE_SCALE, USD_SCALE] {
+                    if let Some(own) = parse_plain(&text, scale) {
+                        proptest::prop_assert_eq!(Ok(own), library.clone(), "{}", text);
+                        proptest::prop_assert!(own.scale() <= scale && own.abs() < Decimal::from(MAX_USD));
+                    }
+                }
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::text::digits;
+
 /// Microseconds since 1970-01-01T00:00:00Z. JSON: RFC 3339 in UTC, always with six decimals, so text order is time order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -80,6 +82,9 @@ impl FromStr for Timestamp {
     type Err = NotATime;
 
     fn from_str(s: &str) -> Result<Self, NotATime> {
+        if let Some(at) = parse_own(s.as_bytes()) {
+            return Ok(at);
+        }
         let at = OffsetDateTime::parse(s, &Rfc3339).map_err(|_| NotATime(s.to_owned()))?;
         let micros = at.unix_timestamp_nanos().div_euclid(1_000);
         i64::try_from(micros)
@@ -90,6 +95,31 @@ impl FromStr for Timestamp {
     }
 }
 
+/// Reads what `Display` writes; none for whatever else is allowed, or not.
+fn parse_own(text: &[u8]) -> Option<Timestamp> {
+    let &[.., b'.', _, _, _, _, _, _, b'Z'] = text else { return None };
+    let marks = (*text.get(4)?, *text.get(7)?, *text.get(10)?, *text.get(13)?, *text.get(16)?);
+    if text.len() != 27 || marks != (b'-', b'-', b'T', b':', b':') {
+        return None;
+    }
+    let part = |from: usize, to: usize| text.get(from..to).and_then(digits);
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second, micros) = (part(11, 13)?, part(14, 16)?, part(17, 19)?, part(20, 26)?);
+    // Days that not every month has, and leap seconds, are for the calendar of a library.
+    if !(1..=12).contains(&month) || !(1..=28).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Years begin in March here, so that the leap day is the last one of a year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (month * 153 + 2) / 5 + day;
+    let seconds = ((days - DAYS_BEFORE_1970) * 24 + hour) * 3_600 + minute * 60 + second;
+    Some(Timestamp(seconds * 1_000_000 + micros))
+}
+
+/// From the last day of February of the year 0 to the first day of 1970.
+const DAYS_BEFORE_1970: i64 = 719_469;
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -98,8 +128,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::text::deserialize(deserializer)
     }
 }
 
@@ -147,5 +176,20 @@ mod tests {
         );
         assert!("yesterday".parse::<Timestamp>().is_err());
         assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
+    }
+    proptest::proptest! {
+        /// The short way of reading and the library's agree, on every second and on what is no time.
+        #[test]
+        fn both_ways_of_reading_agree(micros in *RANGE_MICROS.start()..=*RANGE_MICROS.end(), at in 0..27_usize, other in 32_u8..127) {
+            let text = Timestamp::from_micros(micros).to_string();
+            proptest::prop_assert_eq!(text.parse::<Timestamp>(), Ok(Timestamp(micros)));
+            let mut spoiled = text.into_bytes();
+            spoiled[at] = other;
+            let spoiled = String::from_utf8(spoiled).unwrap();
+            if let Some(own) = parse_own(spoiled.as_bytes()) {
+                let library = OffsetDateTime::parse(&spoiled, &Rfc3339).unwrap();
+                proptest::prop_assert_eq!(i128::from(own.0), library.unix_timestamp_nanos() / 1_000);
+            }
+        }
     }
 }

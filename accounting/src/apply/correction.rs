@@ -3,7 +3,7 @@
 //! The log does not let a fold look back at one of a billion requests, so the event brings the charge that it starts from,
 //! and the state remembers those that were corrected: a second correction has to start where the first one ended.
 
-use schemas::api::{EntryDetail, LotSource};
+use schemas::api::{CorrectionEntry, EntryDetail, LotSource};
 use schemas::event::{Funding, UsageCharge, UsageCorrectedV1};
 
 use super::funds::{Charge, NewLot, charge, fund};
@@ -42,7 +42,7 @@ pub(super) fn corrected(
     plan_tokens::spend(state, journal, &data.model, more);
     plan_tokens::give_back(state, journal, &data.model, data.lot_id, covered_before - kept);
     let change = credit_usd.checked_sub(rated).ok_or(Reason::OutOfRange)?;
-    let revenue = LedgerAccount::UsageRevenue(data.model.clone());
+    let revenue = LedgerAccount::UsageRevenue(data.model.as_str().into());
     let code = Code::UsageCorrected;
     if change.is_positive() {
         charge(state, journal, Charge { to: revenue, amount: change, code, debt_code: code, first: None })?;
@@ -57,7 +57,7 @@ pub(super) fn corrected(
         fund(state, journal, revenue, code, lot)?;
     }
     state.corrections.insert(data.usage_event_id, after);
-    Ok(EntryDetail::Correction {
+    Ok(EntryDetail::Correction(Box::new(CorrectionEntry {
         usage_event_id: data.usage_event_id,
         request_id: data.request_id,
         key_id: data.key_id,
@@ -65,5 +65,5 @@ pub(super) fn corrected(
         before,
         after,
         reason: data.reason.clone(),
-    })
+    })))
 }

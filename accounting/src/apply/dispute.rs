@@ -54,7 +54,7 @@ pub(super) fn closed(
     let dispute = dispute.ok_or(Reason::UnknownDispute(dispute_id))?;
     match outcome {
         DisputeOutcome::Won => won(state, journal, dispute)?,
-        DisputeOutcome::Lost => lost(state, journal, dispute)?,
+        DisputeOutcome::Lost => lost(state, journal, &dispute)?,
     }
     if reinstate {
         state.suspensions.remove(&Suspension::Dispute(dispute_id));
@@ -76,7 +76,7 @@ fn won(state: &mut AccountState, journal: &mut Journal, dispute: Dispute) -> Res
 }
 
 /// The money is gone: what was frozen pays for it, then what credit came meanwhile; the rest is debt.
-fn lost(state: &mut AccountState, journal: &mut Journal, dispute: Dispute) -> Result<(), Reason> {
+fn lost(state: &mut AccountState, journal: &mut Journal, dispute: &Dispute) -> Result<(), Reason> {
     let (disputed, _) = held_and_clearing(&dispute.processor);
     let mut left = dispute.amount;
     for part in &dispute.frozen {
@@ -89,5 +89,5 @@ fn lost(state: &mut AccountState, journal: &mut Journal, dispute: Dispute) -> Re
 }
 
 fn held_and_clearing(processor: &str) -> (LedgerAccount, LedgerAccount) {
-    (LedgerAccount::Disputed(processor.to_owned()), LedgerAccount::ProcessorClearing(processor.to_owned()))
+    (LedgerAccount::Disputed(processor.into()), LedgerAccount::ProcessorClearing(processor.into()))
 }

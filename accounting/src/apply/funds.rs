@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::{AccountState, Code, LedgerAccount, Lot, Reason, lots};
 
 /// A credit lot to open.
+#[derive(Clone, Copy)]
 pub(super) struct NewLot {
     pub(super) id: LotId,
     pub(super) source: LotSource,

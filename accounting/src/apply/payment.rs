@@ -24,7 +24,7 @@ pub(super) fn succeeded(
         priority: data.priority,
         expires_at: None,
     };
-    fund(state, journal, LedgerAccount::ProcessorClearing(data.processor.clone()), Code::Payment, lot)?;
+    fund(state, journal, LedgerAccount::ProcessorClearing(data.processor.as_str().into()), Code::Payment, lot)?;
     fee(journal, &data.processor, data.fee_usd)?;
     let payment = Payment { processor: data.processor.clone(), lot: data.lot_id, left: data.amount_usd };
     state.payments.insert(data.payment_id, payment);
@@ -45,7 +45,7 @@ pub(super) fn refunded(
 ) -> Result<EntryDetail, Reason> {
     cents(data.amount_usd)?;
     let payment = use_up(state, data.payment_id, &data.processor, data.amount_usd)?;
-    let refunds = LedgerAccount::Refunds(data.processor.clone());
+    let refunds = LedgerAccount::Refunds(data.processor.as_str().into());
     let back = Charge {
         to: refunds.clone(),
         amount: data.amount_usd,
@@ -54,7 +54,7 @@ pub(super) fn refunded(
         first: Some(payment.lot),
     };
     charge(state, journal, back)?;
-    let clearing = LedgerAccount::ProcessorClearing(data.processor.clone());
+    let clearing = LedgerAccount::ProcessorClearing(data.processor.as_str().into());
     journal.usd(refunds, clearing, data.amount_usd, Code::Refund, None);
     fee(journal, &data.processor, data.fee_usd)?;
     let processor = data.processor.clone();
@@ -89,7 +89,7 @@ pub(super) fn cents(amount: Usd) -> Result<(), Reason> {
 pub(super) fn fee(journal: &mut Journal, processor: &str, fee: Option<Usd>) -> Result<(), Reason> {
     let Some(fee) = fee else { return Ok(()) };
     positive(fee)?;
-    let fees = LedgerAccount::ProcessorFees(processor.to_owned());
-    journal.usd(fees, LedgerAccount::ProcessorClearing(processor.to_owned()), fee, Code::ProcessorFee, None);
+    let fees = LedgerAccount::ProcessorFees(processor.into());
+    journal.usd(fees, LedgerAccount::ProcessorClearing(processor.into()), fee, Code::ProcessorFee, None);
     Ok(())
 }

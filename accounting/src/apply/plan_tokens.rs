@@ -7,7 +7,7 @@ use crate::{AccountState, Code, LedgerAccount, TokenLot};
 
 /// Adds a period's own tokens.
 pub(super) fn grant(state: &mut AccountState, journal: &mut Journal, lot: LotId, tokens: u64) {
-    let issued = LedgerAccount::TokensIssued(state.plan.id.clone());
+    let issued = LedgerAccount::TokensIssued(state.plan.id.as_str().into());
     let held = LedgerAccount::TokensHeld(state.id);
     if let Some(subscription) = &mut state.subscription
         && tokens > 0
@@ -27,7 +27,7 @@ pub(super) fn spend(state: &mut AccountState, journal: &mut Journal, model: &str
         }
         let used = take(lot, left);
         left -= used;
-        let (held, model) = (LedgerAccount::TokensHeld(state.id), LedgerAccount::TokensUsed(model.to_owned()));
+        let (held, model) = (LedgerAccount::TokensHeld(state.id), LedgerAccount::TokensUsed(model.into()));
         journal.tokens(held, model, used, Code::TokensUsed, lot.id);
     }
     subscription.tokens.retain(|lot| lot.remaining > 0);
@@ -40,7 +40,7 @@ pub(super) fn give_back(state: &mut AccountState, journal: &mut Journal, model: 
     if tokens == 0 {
         return;
     }
-    let (used, held) = (LedgerAccount::TokensUsed(model.to_owned()), LedgerAccount::TokensHeld(state.id));
+    let (used, held) = (LedgerAccount::TokensUsed(model.into()), LedgerAccount::TokensHeld(state.id));
     match subscription.tokens.iter_mut().find(|lot| !lot.rolled_over) {
         Some(own) => {
             journal.tokens(used, held, tokens, Code::TokensReturned, own.id);
@@ -57,7 +57,7 @@ pub(super) fn give_back(state: &mut AccountState, journal: &mut Journal, model: 
 /// Lets up to `tokens` of a lot lapse, and returns how many there were.
 pub(super) fn lapse(state: &AccountState, journal: &mut Journal, lot: &mut TokenLot, tokens: u64) -> u64 {
     let lapsed = take(lot, tokens);
-    let plan = LedgerAccount::TokensLapsed(state.plan.id.clone());
+    let plan = LedgerAccount::TokensLapsed(state.plan.id.as_str().into());
     journal.tokens(LedgerAccount::TokensHeld(state.id), plan, lapsed, Code::TokensLapsed, lot.id);
     lapsed
 }

@@ -25,7 +25,7 @@ pub(super) fn recorded(state: &mut AccountState, usage: &Usage<'_>) -> Result<Po
 
     let mut journal = Journal::default();
     let cost = Charge {
-        to: LedgerAccount::UsageRevenue(usage.model.to_owned()),
+        to: LedgerAccount::UsageRevenue(usage.model.into()),
         amount: overage,
         code: Code::Usage,
         debt_code: Code::UsageOnDebt,

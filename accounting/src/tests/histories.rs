@@ -125,9 +125,10 @@ fn tell_account(account: &mut Account, step: &Step, id: u32, now: i64) -> Option
         Step::Grant { lot, cents: amount, priority, until, is_v2 } => {
             account.sums.promoted += amount;
             let until = until.filter(|_| is_v2);
-            let data = match is_v2 {
-                true => grant_until(lot, cents(amount), priority, until.map(micros)),
-                false => grant(lot, cents(amount), priority),
+            let data = if is_v2 {
+                grant_until(lot, cents(amount), priority, until.map(micros))
+            } else {
+                grant(lot, cents(amount), priority)
             };
             (data, account.earn(lot, amount, priority, until.unwrap_or(NEVER)))
         }
@@ -145,9 +146,10 @@ fn tell_account(account: &mut Account, step: &Step, id: u32, now: i64) -> Option
             let counted = tokens(counts[0] + counts[1], counts[1], counts[2]);
             let cost = cents(price_beyond(counts, 0) + i64::from(lie));
             account.usage(id, counts);
-            match is_v2 && !lie {
-                true => (usage_v2(cents_price(), counted), true),
-                false => (usage_at(cents_price(), counted, cost), !lie),
+            if is_v2 && !lie {
+                (usage_v2(cents_price(), counted), true)
+            } else {
+                (usage_at(cents_price(), counted, cost), !lie)
             }
         }
         Step::Correct { which, counts, lot, stale } => return tell_correction(account, which, counts, lot, stale),
@@ -310,7 +312,7 @@ fn compare_books(memory: &Memory, naive: &BTreeMap<u32, Account>) {
         Decimal::from(naive.values().map(|account| of(&account.sums)).sum::<i64>())
     };
     let sum = |wanted: fn(&LedgerAccount) -> bool| memory.sum(wanted);
-    let p = || "p".to_owned();
+    let p = || "p".into();
     assert_eq!(memory.book(&LedgerAccount::PromotionalExpense), usd(|sums| sums.promoted));
     assert_eq!(memory.book(&LedgerAccount::AdjustmentExpense), usd(|sums| sums.adjusted));
     assert_eq!(memory.book(&LedgerAccount::UsageRevenue("m".into())), -usd(|sums| sums.usage_revenue));

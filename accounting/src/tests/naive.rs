@@ -317,7 +317,7 @@ impl Account {
     }
 
     /// A period ends early, and the unused part of its price comes back. Returns what carries over.
-    pub(super) fn end_early(&mut self, at: i64, label: u32, carries: bool) -> Option<u64> {
+    pub(super) fn end_early(&mut self, at: i64, label: u32, goes_on: bool) -> Option<u64> {
         let sub = self.sub.unwrap();
         let (left, whole) = (sub.end - at.clamp(sub.start, sub.end), sub.end - sub.start);
         let quota = i64::try_from(self.plan.quota).unwrap();
@@ -337,7 +337,7 @@ impl Account {
         self.sub = None;
         self.sums.plan_revenue += sub.price - back;
         let kept = sub.own - u64::try_from(tokens).unwrap() + sub.rolled;
-        let carried = if carries { kept.min(self.plan.cap) } else { 0 };
+        let carried = if goes_on { kept.min(self.plan.cap) } else { 0 };
         self.sums.lapsed += sub.own + sub.rolled - carried;
         Some(carried)
     }

@@ -53,22 +53,7 @@ pub enum EntryDetail {
     },
     /// An earlier charge was put right.
     #[serde(rename = "usage.corrected")]
-    Correction {
-        /// The event that was wrong.
-        usage_event_id: EventId,
-        /// Its request.
-        request_id: RequestId,
-        /// The key it came with.
-        key_id: KeyId,
-        /// The model.
-        model: String,
-        /// What was charged before.
-        before: UsageCharge,
-        /// What is charged now.
-        after: UsageCharge,
-        /// Why.
-        reason: String,
-    },
+    Correction(Box<CorrectionEntry>),
     /// The customer paid.
     #[serde(rename = "payment.succeeded")]
     Payment {
@@ -112,6 +97,25 @@ pub enum EntryDetail {
     /// A period of a plan was opened, closed, or both.
     #[serde(rename = "subscription")]
     Plan(Box<PlanEntry>),
+}
+
+/// How a charge was put right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorrectionEntry {
+    /// The event that was wrong.
+    pub usage_event_id: EventId,
+    /// Its request.
+    pub request_id: RequestId,
+    /// The key it came with.
+    pub key_id: KeyId,
+    /// The model.
+    pub model: String,
+    /// What was charged before.
+    pub before: UsageCharge,
+    /// What is charged now.
+    pub after: UsageCharge,
+    /// Why.
+    pub reason: String,
 }
 
 /// What an operator did to credit.

@@ -1,15 +1,14 @@
 //! The wire form: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::envelope::{Envelope, in_one_pass};
 use super::{Event, EventData};
 use crate::{AccountId, EventId, Timestamp};
 
-const SCHEMA_URN: &str = "urn:modelhub:schema:";
+pub(super) const SCHEMA_URN: &str = "urn:modelhub:schema:";
 
 /// Why a record of the log is not an event that this build knows. The record is quarantined, never lost.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -43,24 +42,6 @@ struct Encoded<'a> {
     data: &'a EventData,
 }
 
-/// Extension attributes of other writers (`traceparent`, say) are allowed and ignored, as the standard asks.
-#[derive(Deserialize)]
-struct Decoded<'a> {
-    #[serde(borrow)]
-    specversion: Cow<'a, str>,
-    id: EventId,
-    #[serde(borrow)]
-    source: Cow<'a, str>,
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    subject: AccountId,
-    time: Timestamp,
-    #[serde(borrow)]
-    dataschema: Cow<'a, str>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
 impl Event {
     /// The record's bytes, always the same for the same event.
     ///
@@ -86,7 +67,10 @@ impl Event {
     /// # Errors
     /// Whatever is not an event of a known type and version; the record belongs in quarantine.
     pub fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        let envelope: Decoded<'_> =
+        if let Some(event) = in_one_pass(record) {
+            return Ok(event);
+        }
+        let envelope: Envelope<'_> =
             serde_json::from_slice(record).map_err(|error| DecodeError::Envelope(error.to_string()))?;
         if envelope.specversion != "1.0" {
             return Err(DecodeError::Envelope(format!("specversion `{}` is not 1.0", envelope.specversion)));

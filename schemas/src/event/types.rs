@@ -1,7 +1,8 @@
 //! Every event type and version, in one table: the variants, their names on the wire, and their JSON Schemas.
 
 use schemars::{Schema, schema_for};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::codec::{DecodeError, data};
@@ -30,6 +31,20 @@ macro_rules! event_types {
                 match self {
                     $(Self::$variant(_) => ($type, $version),)*
                 }
+            }
+
+            /// The same as [`EventData::decode`], straight from what is being read. Its errors say little.
+            pub(super) fn deserialize_as<'de, D: Deserializer<'de>>(
+                r#type: &str,
+                schema: &str,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                $(
+                    if schema == concat!($type, ":v", $version) && r#type == $type {
+                        return <$held>::deserialize(deserializer).map(Self::$variant);
+                    }
+                )*
+                Err(D::Error::custom("unknown"))
             }
 
             /// `data` of an event of `type` under `schema`, such as `key.issued:v1`.

@@ -20,7 +20,9 @@ pub(super) fn describe(detail: &EntryDetail) -> String {
             outcome.as_str(),
             accuracy.as_str()
         ),
-        EntryDetail::Correction { request_id, reason, .. } => format!("correction of request {request_id}: {reason}"),
+        EntryDetail::Correction(correction) => {
+            format!("correction of request {}: {}", correction.request_id, correction.reason)
+        }
         EntryDetail::Payment { processor, payment_id, .. } => format!("payment {payment_id}, {processor}"),
         EntryDetail::Refund { processor, payment_id, reason } => {
             format!("refund of payment {payment_id}, {processor}: {reason}")

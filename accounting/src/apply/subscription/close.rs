@@ -47,7 +47,7 @@ pub(super) fn close(
     };
     let earned = subscription.deferred.checked_sub(unused.price).ok_or(Reason::OutOfRange)?;
     let deferred = LedgerAccount::DeferredPlanRevenue(state.id);
-    journal.usd(deferred, LedgerAccount::PlanRevenue(state.plan.id.clone()), earned, Code::PlanEarned, None);
+    journal.usd(deferred, LedgerAccount::PlanRevenue(state.plan.id.as_str().into()), earned, Code::PlanEarned, None);
 
     let held = subscription.tokens_left();
     let carried = carry(state, journal, subscription.tokens, ending, unused.tokens);

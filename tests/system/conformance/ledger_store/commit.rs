@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use accounting::{AccountState, ChainHash, Code, Commodity, LedgerAccount, Lot, Transfer};
+use accounting::{AccountState, Amount, ChainHash, Code, LedgerAccount, Lot, Transfer};
 use eventlog::SinkError;
 use ledger::StoreError;
 use ledger::store::commit::{PostingRow, TransferRow};
 use ledger::store::{Commit, Head};
-use schemas::api::AccountStatus;
-use schemas::event::CreditSource;
+use schemas::api::LotSource;
 use schemas::{AccountId, Offset, PartitionId, Timestamp, Usd};
 
-use super::events::{self, event_id, grant, key, key_hash, key_id, lot_id, open, usage, usd};
+use super::events::{self, event_id, grant, key, key_hash, key_id, lot_id, open, revoke, usage, usd};
 use super::stage::{Stage, account_in, batch};
 
 const HERE: PartitionId = PartitionId(3);
@@ -54,28 +53,34 @@ fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
 }
 
 fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
-    let transfer =
-        Transfer { debit: to, credit: from, commodity: Commodity::Usd, amount, code: Code::Usage, lot: None };
+    let amount = Amount::Usd(amount);
+    let transfer = Transfer { debit: to, credit: from, amount, code: Code::Usage, lot: None };
     TransferRow { event_id: event_id(id), index: 0, transfer }
 }
 
 fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
     let state = AccountState {
         id,
-        status: AccountStatus::Active,
-        plan: events::plan(),
         opened_at: Timestamp::from_micros(1),
+        closed: false,
+        suspensions: [].into(),
+        plan: events::plan(),
+        paid: false,
         keys: [].into(),
         lots: vec![],
         lots_opened: 0,
         debt,
+        subscription: None,
+        payments: [].into(),
+        disputes: [].into(),
+        corrections: [].into(),
         version: Offset(0),
     };
     (state, debt.negated())
 }
 
 fn lot(amount: Usd, remaining: Usd) -> Lot {
-    Lot { id: lot_id(1), source: CreditSource::Trial, amount, remaining, priority: 255, sequence: 0 }
+    Lot { id: lot_id(1), source: LotSource::Trial, amount, remaining, priority: 255, expires_at: None, sequence: 0 }
 }
 
 pub(super) async fn the_position_moves_only_from_where_it_is(stage: Stage) {
@@ -252,9 +257,7 @@ pub(super) async fn emptied_lots_and_dropped_keys_are_gone(stage: Stage) {
     assert_eq!(shown().await, (vec![(lot_id(2), "0.5".into())], both));
     assert_eq!(stage.counts().await[..2], [1, 1]);
 
-    let mut drop = empty(HERE, 6, 7);
-    drop.dropped_keys = vec![(account, key_id(1))];
-    stage.store.commit(&drop).await.unwrap();
+    stage.apply(HERE, &[revoke(account, 7, 1)]).await;
     assert_eq!(shown().await, (vec![(lot_id(2), "0.5".into())], vec![key_id(2)]));
     assert_eq!(stage.store.key(&key_hash(1)).await.unwrap(), None);
 }

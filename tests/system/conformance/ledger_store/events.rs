@@ -2,8 +2,8 @@
 
 use schemas::catalogue::PlanTerms;
 use schemas::event::{
-    AccountOpenedV1, Accuracy, CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1, OUTCOME_POLICY, Outcome,
-    UsageRecordedV1,
+    AccountOpenedV1, Accuracy, CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1, KeyRevokedV1, OUTCOME_POLICY,
+    Outcome, UsageRecordedV1,
 };
 use schemas::usage::{Price, TokenCounts};
 use schemas::{AccountId, Event, EventData, EventId, KeyId, LotId, RequestId, Timestamp, Usd};
@@ -48,6 +48,10 @@ pub(super) fn key(account: AccountId, id: u128, key: u128, hash: u8) -> Vec<u8> 
     let (key_id, hash) = (key_id(key), key_hash(hash));
     let data = KeyIssuedV1 { key_id, name: "laptop's \"k\\ey\" ✓".into(), hash, hint: "ab1Z".into() };
     record(account, id, EventData::KeyIssued(data))
+}
+
+pub(super) fn revoke(account: AccountId, id: u128, key: u128) -> Vec<u8> {
+    record(account, id, EventData::KeyRevoked(KeyRevokedV1 { key_id: key_id(key), reason: "lost".into() }))
 }
 
 pub(super) fn lot_id(lot: u128) -> LotId {

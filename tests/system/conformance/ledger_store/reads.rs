@@ -95,7 +95,10 @@ pub(super) async fn a_statement_has_what_moved_money_page_by_page(stage: Stage) 
     let entries = stage.store.entries(account, None, 2).await.unwrap();
     assert_eq!((entries[0].event_id, entries[0].amount_usd), (event_id(4), usd("5")));
     assert_eq!(entries[0].time, Timestamp::from_micros(1_700_000_000_000_005));
-    assert_eq!(entries[0].detail, EntryDetail::Credit { lot_id: lot_id(1), reason: "it's \"free\" \\ ✓\n".into() });
+    assert_eq!(
+        entries[0].detail,
+        EntryDetail::Credit { lot_id: lot_id(1), reason: "it's \"free\" \\ ✓\n".into(), expires_at: None }
+    );
     assert_eq!((entries[1].event_id, entries[1].amount_usd), (event_id(6), usd("-0.000003")));
     let usage = EntryDetail::Usage {
         request_id: RequestId(Uuid::from_u128(6)),
@@ -104,6 +107,7 @@ pub(super) async fn a_statement_has_what_moved_money_page_by_page(stage: Stage) 
         outcome: Outcome::Completed,
         accuracy: Accuracy::Measured,
         tokens: TokenCounts { prompt: 7, cached_prompt: 3, completion: 10, reasoning: 5 },
+        plan_tokens: 0,
     };
     assert_eq!(entries[1].detail, usage);
 }
@@ -123,6 +127,9 @@ pub(super) async fn a_key_is_found_by_its_hash(stage: Stage) {
             status: AccountStatus::Active,
             plan: plan(),
             balance_usd: usd(balance),
+            plan_tokens: 0,
+            paid: false,
+            subscription: None,
             version: Position { partition, offset: Offset(offset) },
         },
     };
