@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use schemas::{AccountId, Usd};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ledger::audit::At;
+use schemas::{AccountId, Position, Timestamp, Usd};
 
 /// Metered access to language models: an OpenAI-compatible API with prepaid balances that are folds of an event log.
 #[derive(Debug, Parser)]
@@ -29,11 +30,75 @@ pub(crate) enum Command {
     Projector,
     /// Ask a service's health check whether it is ready; the exit status says. For container health checks.
     Ready {
-        /// Its `/readyz`: http://127.0.0.1:8080/readyz
+        /// Its address, `/readyz` included.
         url: String,
     },
     /// Accounts, keys, credit: on the running system, else on the data folder.
     Admin(Admin),
+    /// Replay the log without the database, and compare: every balance, lot, key, posting, transfer, chain, usage total.
+    /// Prints a table, names the first event that differs, and fails where anything does.
+    Audit(Audit),
+    /// Drop a store and fold the log into it again. Contacts, which the log does not hold, stay.
+    Rebuild {
+        /// Which one.
+        what: Rebuild,
+    },
+    /// Print the log as JSON lines: each record as it is, with its partition and offset.
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// As of a past position of the log (`0:1234`, several with commas between) or time (`2026-11-01T00:00:00Z`); prints
+    /// the accounts as they were then.
+    #[arg(long, value_name = "POSITION_OR_TIME")]
+    pub(crate) at: Option<At>,
+    /// Only replay; open no database.
+    #[arg(long)]
+    pub(crate) replay_only: bool,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A store that the log can give again.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Rebuild {
+    /// Balances, lots, keys, postings.
+    Ledger,
+    /// Usage statistics.
+    Usage,
+}
+
+impl Rebuild {
+    /// The subcommand of the service that writes the store.
+    pub(crate) fn service(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Usage => "projector",
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Usage => "usage",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Export {
+    /// Only events of this account.
+    #[arg(long)]
+    pub(crate) account: Option<AccountId>,
+    /// Only events that happened at this time or later.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<Timestamp>,
+    /// Only events that happened before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -91,5 +156,29 @@ pub(crate) enum AdminCommand {
         /// The account.
         #[arg(long)]
         account: AccountId,
+        /// As of a past position of the log (`0:1234`) or time (`2026-11-01T00:00:00Z`).
+        #[arg(long, value_name = "POSITION_OR_TIME")]
+        at: Option<At>,
+    },
+    /// Records that can't post: why, and another try.
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List them, oldest first, with where a later try posted.
+    List,
+    /// Print one, with its record.
+    Show {
+        /// Its place: partition:offset.
+        position: Position,
+    },
+    /// Append the same event once more, for a newer build that can post it, or an account that is there now.
+    Retry {
+        /// Its place: partition:offset.
+        position: Position,
     },
 }

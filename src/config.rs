@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use figment::Figment;
-use figment::providers::{Env, Format as _, Toml};
+use figment::providers::{Env, Format as _, Serialized, Toml};
 use schemas::Usd;
 use schemas::catalogue::{Catalogue, Model, PlanTerms};
 use schemas::config::Config;
@@ -18,6 +18,9 @@ pub(crate) const DEMO_UPSTREAM: &str = "demo";
 const NOT_KEYS: [&str; 2] = ["config", "log"];
 /// Those of the tests' engines.
 const NOT_KEYS_PREFIX: &str = "test_";
+
+/// Keys that hold secrets.
+const SECRETS: [&str; 4] = ["key_pepper", "ledger.secret", "postgres.url", "clickhouse.password"];
 
 /// The configuration and the catalogue that it leads to.
 #[derive(Debug)]
@@ -39,9 +42,31 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
         None => {}
     }
     let env = Env::prefixed("MODELHUB_").filter(|key| !key.starts_with(NOT_KEYS_PREFIX)).ignore(&NOT_KEYS).split("__");
-    let config: Config = figment.merge(env).extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+    let figment = secrets(figment.merge(env), |name| std::env::var(name).ok());
+    let config: Config = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+    check_secrets(&config)?;
     let catalogue = catalogue(&config)?;
     Ok(Loaded { config, catalogue })
+}
+
+/// Reads secrets from the environment as the texts that they are: a password may look like a number.
+fn secrets(figment: Figment, variable: impl Fn(&str) -> Option<String>) -> Figment {
+    SECRETS.iter().fold(figment, |figment, key| {
+        let name = format!("MODELHUB_{}", key.replace('.', "__").to_uppercase());
+        match variable(&name) {
+            Some(secret) => figment.merge(Serialized::default(key, secret)),
+            None => figment,
+        }
+    })
+}
+
+/// An empty secret is one that everybody knows.
+fn check_secrets(config: &Config) -> Result<()> {
+    for (key, secret) in [("key_pepper", &config.key_pepper), ("ledger.secret", &config.ledger.secret)] {
+        let empty = secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty());
+        ensure!(!empty, "{key} is empty; set it to a long random text, such as `openssl rand -hex 32` prints");
+    }
+    Ok(())
 }
 
 fn defaults() -> Result<Config> {
@@ -67,8 +92,8 @@ fn catalogue(config: &Config) -> Result<Catalogue> {
     }
     let mut names: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("upstreams: `{}` is there twice; give each upstream a name of its own", twice[0]);
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next) {
+        bail!("upstreams: `{twice}` is there twice; give each upstream a name of its own");
     }
     ensure!(!names.contains(&DEMO_UPSTREAM), "upstreams: `{DEMO_UPSTREAM}` is the built-in one; choose another name");
     Ok(catalogue)

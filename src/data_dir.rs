@@ -1,8 +1,8 @@
 //! The data folder: the embedded stores, this machine's secrets, and how the command line finds the running system.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -33,9 +33,11 @@ pub(crate) struct Control {
 }
 
 impl DataDir {
-    /// Takes the folder, and makes it where there is none. `None` where a running process has it.
+    /// Takes the folder, and makes it, for its owner alone, where there is none. `None` where a running process has it.
     pub(crate) fn take(path: &Path) -> Result<Option<Self>> {
-        std::fs::create_dir_all(path).with_context(|| format!("making the data folder {}", path.display()))?;
+        let mut folder = DirBuilder::new();
+        folder.recursive(true).mode(0o700);
+        folder.create(path).with_context(|| format!("making the data folder {}", path.display()))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -105,7 +107,7 @@ pub(crate) fn read_control(path: &Path) -> Result<Control> {
 pub(crate) fn fresh_secret() -> String {
     let mut bytes = [0_u8; SECRET_BYTES];
     rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 /// Writes a file whole or not at all, durably: a half-written pepper would lock out every key.
@@ -136,6 +138,9 @@ mod tests {
         assert_eq!(pepper.expose().len(), 64);
         let mode = std::fs::metadata(path.join("pepper")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // The stores hold personal data.
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         drop(first);
         let second = DataDir::take(&path).unwrap().unwrap();
         assert!(second.secret("pepper").unwrap() == pepper);

@@ -4,15 +4,20 @@
 
 mod adapters;
 mod admin;
+mod audit;
 mod cli;
 mod config;
 mod data_dir;
 mod demo_account;
+mod export;
 mod logging;
 mod outside;
+mod print;
 mod ready;
+mod rebuild;
 mod services;
 mod shutdown;
+mod stores;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -41,13 +46,16 @@ async fn run(cli: Cli) -> Result<()> {
     let loaded = config::load(cli.config.as_deref())?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Admin(admin) => admin::run(loaded, admin).await,
+        Command::Audit(command) => audit::run(loaded, command).await,
+        Command::Rebuild { what } => rebuild::run(loaded, what).await,
+        Command::Export(export) => export::run(loaded, export).await,
         service => {
             logging::start();
             match service {
                 Command::Gateway => services::gateway::run(loaded).await,
                 Command::Ledger => services::ledger::run(loaded).await,
                 Command::Projector => services::projector::run(loaded).await,
-                Command::Serve | Command::Ready { .. } | Command::Admin(_) => services::embedded::run(loaded).await,
+                _ => services::embedded::run(loaded).await,
             }
         }
     }

@@ -4,4 +4,4 @@ pub(crate) mod embedded;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod projector;
-mod shared;
+pub(crate) mod shared;

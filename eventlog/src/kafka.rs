@@ -7,6 +7,7 @@
 
 mod client;
 mod group;
+mod members;
 mod producer;
 mod reader;
 mod source;
@@ -55,6 +56,12 @@ impl KafkaLog {
         let producer = Producer::new(Arc::clone(&config)).map_err(|error| LogError(format!("no producer: {error}")))?;
         let readers = Readers::new(Arc::clone(&config), topic.clone());
         Ok(Self { config, topic, producer, readers })
+    }
+
+    /// How many processes [`run`](EventLog::run) in `group`. One that was killed is counted until the brokers miss it,
+    /// which takes some seconds.
+    pub async fn members(&self, group: &str) -> Result<usize, LogError> {
+        members::count(&self.topic, client::group_id(&self.config, group)).await
     }
 }
 

@@ -78,7 +78,7 @@ fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(completions::create))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::show))
+        .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))
         .route("/api/balance", get(usage::balance))
         .route("/healthz", get(|| async { "ok\n" }))

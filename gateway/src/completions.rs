@@ -37,6 +37,8 @@ struct Job {
     upstream_model: String,
     request: CompletionRequest,
     worst: WorstCase,
+    /// Tokens of the prompt by local count: for charges marked `estimated`.
+    prompt_estimate: u64,
     body: Bytes,
 }
 
@@ -87,7 +89,9 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
         stream: request.stream,
     };
     let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold);
-    Ok(Job { meter, upstream, upstream_model: model.upstream_model().to_owned(), request, worst, body })
+    let prompt_estimate = request.prompt_tokens_estimate(model);
+    let upstream_model = model.upstream_model().to_owned();
+    Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
 }
 
 fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Model) -> ApiError {
@@ -108,11 +112,6 @@ impl Job {
         };
         // Nobody may be there any more to hear it.
         let _ = reply.send(Err(error));
-    }
-
-    /// Tokens of the prompt by local count: for charges marked `estimated`.
-    fn prompt_estimate(&self) -> u64 {
-        usage::estimate_tokens(self.body.len() as u64)
     }
 
     /// The most output tokens that were paid for.

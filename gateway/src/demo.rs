@@ -3,6 +3,7 @@
 //! takes the same way as every later one.
 
 mod text;
+mod wire;
 
 use std::convert::Infallible;
 
@@ -15,6 +16,7 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use text::Completion;
+use wire::{Answer, Choice, Delta, Usage};
 
 /// The demo upstream's routes.
 pub fn routes() -> Router {
@@ -28,54 +30,34 @@ async fn complete(body: Bytes) -> Response {
         return (StatusCode::BAD_REQUEST, Json(error)).into_response();
     };
     let completion = Completion::answer(&request);
+    let model = request["model"].as_str().unwrap_or_default();
     if request["stream"] == true {
-        return streamed(&request, &completion);
+        return streamed(model, &completion, request["stream_options"]["include_usage"] == true);
     }
-    Json(json!({
-        "id": completion.id,
-        "object": "chat.completion",
-        "created": completion.created,
-        "model": request["model"],
-        "choices": [{
-            "index": 0,
-            "message": {"role": "assistant", "content": completion.tokens.concat()},
-            "finish_reason": completion.finish_reason,
-        }],
-        "usage": usage(&completion),
-    }))
-    .into_response()
-}
-
-fn usage(completion: &Completion) -> Value {
-    let (prompt, output) = (completion.prompt_tokens, completion.tokens.len());
-    json!({"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output})
+    let message = Delta { role: Some("assistant"), content: Some(completion.tokens.concat()) };
+    let choice =
+        Choice { index: 0, message: Some(message), delta: None, finish_reason: Some(completion.finish_reason) };
+    let usage = Some(Usage::of(&completion));
+    Json(Answer::new("chat.completion", model, &completion, vec![choice], usage)).into_response()
 }
 
 /// One event a token, each a piece of its own, as a model sends them.
-fn streamed(request: &Value, completion: &Completion) -> Response {
-    let chunk = |choices: Value, usage: Option<Value>| {
-        let mut chunk = json!({
-            "id": completion.id,
-            "object": "chat.completion.chunk",
-            "created": completion.created,
-            "model": request["model"],
-            "choices": choices,
-        });
-        if let Some(usage) = usage {
-            chunk["usage"] = usage;
-        }
-        format!("data: {chunk}\n\n")
+fn streamed(model: &str, completion: &Completion, include_usage: bool) -> Response {
+    let piece = |choices: Vec<Choice>, usage: Option<Usage>| {
+        let answer = Answer::new("chat.completion.chunk", model, completion, choices, usage);
+        format!("data: {}\n\n", serde_json::to_string(&answer).unwrap_or_default())
     };
-    let include_usage = request["stream_options"]["include_usage"] == true;
-    let none_yet = include_usage.then_some(Value::Null);
-    let delta = |delta: Value, finish: Value| json!([{"index": 0, "delta": delta, "finish_reason": finish}]);
-    let mut pieces = vec![chunk(delta(json!({"role": "assistant", "content": ""}), Value::Null), none_yet.clone())];
+    let delta = |role, content, finish_reason| {
+        vec![Choice { index: 0, message: None, delta: Some(Delta { role, content }), finish_reason }]
+    };
+    let none_yet = include_usage.then_some(Usage::NotYet);
+    let mut pieces = vec![piece(delta(Some("assistant"), Some(String::new()), None), none_yet)];
     for token in &completion.tokens {
-        pieces.push(chunk(delta(json!({"content": token}), Value::Null), none_yet.clone()));
+        pieces.push(piece(delta(None, Some(token.clone()), None), none_yet));
     }
-    pieces.push(chunk(delta(json!({}), json!(completion.finish_reason)), none_yet));
+    pieces.push(piece(delta(None, None, Some(completion.finish_reason)), none_yet));
     if include_usage {
-        pieces.push(chunk(json!([]), Some(usage(completion))));
+        pieces.push(piece(Vec::new(), Some(Usage::of(completion))));
     }
     pieces.push("data: [DONE]\n\n".to_owned());
     let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));

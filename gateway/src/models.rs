@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use schemas::catalogue::Model;
 use schemas::usage::Price;
@@ -48,7 +49,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<List> {
     Json(List { object: "list", data: app.catalogue.models.values().map(Item::new).collect() })
 }
 
-pub(crate) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Item>, ApiError> {
+/// An id may have slashes (`vendor/model`). One that is no UTF-8 is no model's.
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Item>, ApiError> {
+    let Path(id) = id.map_err(|rejection| ApiError::model_not_found(&rejection.body_text()))?;
     let model = app.catalogue.models.get(&id).ok_or_else(|| ApiError::model_not_found(&id))?;
     Ok(Json(Item::new(model)))
 }

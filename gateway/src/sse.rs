@@ -3,7 +3,7 @@
 //! Lines end in LF, CRLF or CR, `data:` may stand on several lines, comment lines keep a connection alive, and a chunk
 //! may end anywhere, within a UTF-8 character too.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 /// The most bytes that one event may have. A longer one is a fault of the upstream.
 const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -17,6 +17,14 @@ pub(crate) struct SseEvent {
     pub(crate) data: Option<Bytes>,
 }
 
+impl SseEvent {
+    /// Whether it holds comments only.
+    pub(crate) fn is_comment(&self) -> bool {
+        let mut lines = self.raw.split(|byte| is_line_break(*byte)).filter(|line| !line.is_empty()).peekable();
+        lines.peek().is_some() && lines.all(|line| line.starts_with(b":"))
+    }
+}
+
 /// The upstream sent an event beyond [`MAX_EVENT_BYTES`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EventTooLong;
@@ -27,7 +35,12 @@ pub(crate) struct SseSplitter {
     buffer: BytesMut,
     /// Bytes of `buffer` known to hold no end of an event.
     scanned: usize,
+    /// Whether the first event was taken.
+    begun: bool,
 }
+
+/// A stream may begin with a byte order mark, which is no part of its first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl SseSplitter {
     /// Takes a chunk.
@@ -44,7 +57,14 @@ impl SseSplitter {
         let end = self.end_of_event()?;
         self.scanned = 0;
         let raw = self.buffer.split_to(end).freeze();
-        Some(SseEvent { data: data_of(&raw), raw })
+        Some(self.event(raw))
+    }
+
+    fn event(&mut self, mut raw: Bytes) -> SseEvent {
+        if !std::mem::replace(&mut self.begun, true) && raw.starts_with(BYTE_ORDER_MARK) {
+            raw.advance(BYTE_ORDER_MARK.len());
+        }
+        SseEvent { data: data_of(&raw), raw }
     }
 
     /// What is left when the stream ends without an empty line: an event cut off, or one that a sloppy upstream did not
@@ -59,8 +79,7 @@ impl SseSplitter {
         let mut raw = self.buffer.split();
         self.scanned = 0;
         raw.extend_from_slice(b"\n\n");
-        let raw = raw.freeze();
-        Some(SseEvent { data: data_of(&raw), raw })
+        Some(self.event(raw.freeze()))
     }
 
     /// The offset right after the first empty line.
@@ -152,6 +171,7 @@ mod tests {
         check("event: x\ndata: a\ndata: b\nid: 1\n\n", &[("event: x\ndata: a\ndata: b\nid: 1\n\n", Some("a\nb"))]);
         check("data\n\n", &[("data\n\n", Some(""))]);
         check("database: x\n\n", &[("database: x\n\n", None)]);
+        check("\u{feff}data: a\n\n\u{feff}data: b\n\n", &[("data: a\n\n", Some("a")), ("\u{feff}data: b\n\n", None)]);
         check("data: [DONE]", &[("data: [DONE]\n\n", Some("[DONE]"))]);
         check("data: a\n", &[("data: a\n\n\n", Some("a"))]);
         check("", &[]);
@@ -173,7 +193,7 @@ mod tests {
             breaks in prop::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n"), Just("\r\n\r\n")], 12),
             cuts in prop::collection::vec(0..200_usize, 0..6),
         ) {
-            let stream: String = parts.iter().zip(&breaks).map(|(part, end)| format!("{part}{end}")).collect();
+            let stream: String = parts.iter().map(String::as_str).zip(breaks).flat_map(|(part, end)| [part, end]).collect();
             let bytes = stream.as_bytes();
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
             cuts.sort_unstable();

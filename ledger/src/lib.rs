@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod feed;
 pub mod http;
 mod outside;
+pub mod quarantine;
 #[cfg(test)]
 mod rig;
 mod service;
@@ -19,4 +21,4 @@ pub use feed::{Applied, Feed};
 pub use outside::{Outside, System};
 pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts};
 pub use sink::LedgerSink;
-pub use store::{PostgresStore, SqliteStore, Store, StoreError};
+pub use store::{PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoredQuarantine};

@@ -5,6 +5,7 @@
 pub mod commit;
 pub mod postgres;
 mod read;
+pub mod snapshot;
 pub mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 pub use commit::Commit;
 pub use postgres::PostgresStore;
+pub use snapshot::{Snapshot, StoredQuarantine};
 pub use sqlite::SqliteStore;
 
 /// Why a store did not do what it was asked.
@@ -137,6 +139,20 @@ pub trait Store: Send + Sync + 'static {
     /// Gives an e-mail to `account` unless it has an account already, and returns the account that has it now: of
     /// concurrent calls exactly one wins. Durable on return.
     async fn claim_contact(&self, email: &str, account: AccountId, at: Timestamp) -> Result<AccountId, StoreError>;
+
+    /// All that it holds, as of now, for an audit.
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Drops everything but the contacts, which the log does not hold, and makes the tables anew: the position of record
+    /// is the log's begin again. Whatever moment it is cut short at, opening the store and calling it again is right.
+    async fn reset(&self) -> Result<(), StoreError>;
+
+    /// Quarantined records in log order, after `after`, at most `limit`, each with where its event posted since.
+    async fn quarantine(
+        &self,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<Vec<(StoredQuarantine, Option<Position>)>, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

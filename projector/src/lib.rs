@@ -10,10 +10,12 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod fact;
 mod sink;
 mod store;
 
+pub use audit::{UsageMoment, UsageReplay};
 pub use fact::{Fact, FactBatch};
 pub use sink::ProjectorSink;
 pub use store::{ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};

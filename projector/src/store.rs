@@ -53,6 +53,10 @@ pub trait UsageStore: Send + Sync + 'static {
     /// with neither buckets nor groups there is always exactly one.
     async fn stats(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// Drops all of it: the position is the log's begin again. Nobody else may be inserting. Whatever moment it is cut
+    /// short at, opening the store and calling it again is right.
+    async fn reset(&self) -> Result<(), StoreError>;
+
     /// Every account's totals, for an audit; `grain` says from what.
     async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError>;
 }

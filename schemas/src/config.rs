@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::Usd;
 use crate::catalogue::{Model, PlanTerms};
@@ -208,10 +209,56 @@ impl Default for ProjectorPort {
     }
 }
 
-/// A secret of the configuration. Its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+/// A secret of the configuration. Its `Debug` hides it, and so does the error where it is not a text.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretText)
+    }
+}
+
+/// Takes texts; what serde says of anything else would quote it.
+struct SecretText;
+
+impl Visitor<'_> for SecretText {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a secret, in quotes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(Secret(text.to_owned()))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
+        Err(E::custom(NOT_QUOTED))
+    }
+}
+
+const NOT_QUOTED: &str = "a secret is a text: put it in quotes";
 
 impl Secret {
     /// Wraps a secret.

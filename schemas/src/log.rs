@@ -1,8 +1,10 @@
 //! Places in the log.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A partition of the log, counted from zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -46,5 +48,21 @@ impl fmt::Display for Offset {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.partition, self.offset)
+    }
+}
+
+/// A text that is no position.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is not a position of the log: partition:offset, 0:1234 say")]
+pub struct NotAPosition(String);
+
+impl FromStr for Position {
+    type Err = NotAPosition;
+
+    fn from_str(text: &str) -> Result<Self, NotAPosition> {
+        let parts = text.trim().split_once(':').and_then(|(partition, offset)| {
+            Some(Self { partition: PartitionId(partition.parse().ok()?), offset: Offset(offset.parse().ok()?) })
+        });
+        parts.ok_or_else(|| NotAPosition(text.to_owned()))
     }
 }

@@ -2,11 +2,10 @@
 
 mod entry;
 
-use std::io::Write as _;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use schemas::api::{Balance, Granted, IssuedKey, OpenedAccount, Statement};
-use serde::Serialize;
+
+use crate::print::{json, rows, table as print};
 
 pub(super) fn opened(opened: &OpenedAccount, as_json: bool) -> Result<()> {
     if as_json {
@@ -72,32 +71,4 @@ pub(super) fn statement(statement: &Statement, as_json: bool) -> Result<()> {
     }
     table.push(vec![String::new(), "closing balance".to_owned(), String::new(), statement.closing_usd.to_string()]);
     print(&table)
-}
-
-fn json(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).context("writing JSON")?;
-    text.push('\n');
-    out(&text)
-}
-
-fn rows(table: &[&[&str]]) -> Result<()> {
-    print(&table.iter().map(|row| row.iter().map(|&cell| cell.to_owned()).collect()).collect::<Vec<_>>())
-}
-
-/// Columns as wide as their widest cell, two spaces apart.
-fn print(table: &[Vec<String>]) -> Result<()> {
-    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| table.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in table {
-        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(line.join("  ").trim_end());
-        text.push('\n');
-    }
-    out(&text)
-}
-
-fn out(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }

@@ -75,3 +75,33 @@ fn what_makes_no_sense_names_its_key() {
     let missing = load(Some(Path::new("/nonexistent/modelhub.toml"))).unwrap_err();
     assert!(format!("{missing:#}").contains("/nonexistent/modelhub.toml"), "{missing:#}");
 }
+
+#[test]
+fn a_secret_of_the_environment_is_what_it_says() {
+    let check = |value: &str| {
+        let figment =
+            Figment::new().merge(Toml::string("[clickhouse]\nurl = \"http://127.0.0.1:1\"\npassword = \"file\""));
+        let variable = |name: &str| (name == "MODELHUB_CLICKHOUSE__PASSWORD").then(|| value.to_owned());
+        let config: Config = secrets(figment, variable).extract().unwrap();
+        assert_eq!(config.clickhouse.unwrap().password.unwrap().expose(), value);
+    };
+    for value in ["hunter2", "0123", "424242", "true", "1e9", "[a]", "\"quoted\"", "a.b__c", ""] {
+        check(value);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_said_without_it() {
+    let check = |toml: &str, expected: &[&str]| {
+        let error = format!("{:#}", read(toml).unwrap_err());
+        assert!(expected.iter().all(|part| error.contains(part)), "{error}\nlacks one of {expected:?}");
+        assert!(!error.contains("4242"), "{error}");
+    };
+    check("key_pepper = 424242", &["key_pepper", "in quotes"]);
+    check("key_pepper = -4242", &["key_pepper", "in quotes"]);
+    check("key_pepper = 4242.5", &["key_pepper", "in quotes"]);
+    check("[ledger]\nsecret = 424242", &["ledger.secret", "in quotes"]);
+    check("[ledger]\nsecret = [\"4242\"]", &["ledger.secret"]);
+    check("key_pepper = \"\"", &["key_pepper", "empty"]);
+    check("[ledger]\nsecret = \" \"", &["ledger.secret", "empty"]);
+}

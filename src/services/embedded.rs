@@ -20,7 +20,7 @@ use crate::data_dir::{Control, DataDir, fresh_secret};
 use crate::{demo_account, outside, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
-const PARTITIONS: u32 = 1;
+pub(crate) const PARTITIONS: u32 = 1;
 
 /// The embedded stores, with their consumers running.
 pub(crate) struct Embedded {
@@ -33,7 +33,8 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the stores of a data folder and starts to fold its log.
+    /// Opens the stores of a data folder and starts to fold its log. Returns when the ledger has all that is in it: what
+    /// was charged right before a crash must be in the first balance that anybody sees.
     pub(crate) async fn start(data: &DataDir, catalogue: Catalogue, key_pepper: Option<Secret>) -> Result<Self> {
         let key_pepper = match key_pepper {
             Some(pepper) => pepper,
@@ -60,6 +61,7 @@ impl Embedded {
             outside: Arc::new(System),
             apply_timeout: ledger::APPLY_TIMEOUT,
         }));
+        ledger.catch_up().await.context("folding the log")?;
         Ok(Self { ledger, usage, log, key_pepper, consumers, stop })
     }
 
@@ -77,7 +79,9 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         format!("{} is in use by another modelhub process; stop that, or set data_dir", config.data_dir.display())
     })?;
     let stop = shutdown::on_signal()?;
-    let embedded = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone()).await?;
+    let start = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone());
+    // A long log takes its time, and a stop does not wait for it: what is not folded now is folded at the next start.
+    let Some(embedded) = stop.run_until_cancelled(start).await.transpose()? else { return Ok(()) };
     let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
 
     let control_secret = Secret::new(fresh_secret());
@@ -120,14 +124,48 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
 fn greet(address: std::net::SocketAddr, demo_key: Option<&str>) {
     let mut text = format!("ModelHub listens on http://{address} (OpenAI-compatible API: http://{address}/v1)\n");
     if let Some(key) = demo_key {
-        text.push_str(&format!(
-            "\nTry it (demo account with $5, built-in demo model, nothing leaves this machine):\n\n\
-             curl http://{address}/v1/chat/completions \\\n  \
-             -H \"Content-Type: application/json\" \\\n  \
-             -H \"Authorization: Bearer {key}\" \\\n  \
-             -d '{{\"model\": \"deepseek-v4-flash\", \"messages\": [{{\"role\": \"user\", \"content\": \"Say hello\"}}]}}'\n\n"
-        ));
+        text += &format!(include_str!("embedded/try_it.txt"), address = address, key = key);
     }
     // Without a standard output there is nobody to greet.
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eventlog::Record;
+    use schemas::event::{AccountOpenedV1, CreditGrantedV1, CreditSource};
+    use schemas::{AccountId, Event, EventData, EventId, LotId, Timestamp, Usd};
+    use uuid::Uuid;
+
+    /// Whoever asks for a balance after a kill -9 sees all that the log has, however little of it was folded before.
+    #[tokio::test]
+    async fn a_start_folds_what_is_in_the_log_before_anything_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::take(folder.path()).unwrap().unwrap();
+        let catalogue = crate::config::load(None).unwrap().catalogue;
+        let account = AccountId(Uuid::from_u128(1));
+        let grant = |lot| CreditGrantedV1 {
+            lot_id: LotId(Uuid::from_u128(lot)),
+            source: CreditSource::Promotion,
+            amount_usd: "0.01".parse().unwrap(),
+            priority: 100,
+            reason: "r".into(),
+        };
+        let opened = AccountOpenedV1 { plan: catalogue.plans["free"].clone() };
+        let events = std::iter::once(EventData::AccountOpened(opened))
+            .chain((1..500).map(|lot| EventData::CreditGranted(grant(lot))));
+        let log = EmbeddedLog::open(&data.file("log.sqlite"), PARTITIONS).await.unwrap();
+        for (id, data) in (1..).zip(events) {
+            let time = Timestamp::from_micros(1);
+            let event =
+                Event { id: EventId(Uuid::from_u128(id)), source: "/test".into(), subject: account, time, data };
+            log.append(Record { key: account, payload: event.encode().unwrap().into() }).await.unwrap();
+        }
+        drop(log);
+        let embedded = Embedded::start(&data, catalogue, None).await.unwrap();
+        let balance = embedded.ledger.balance(account).await.unwrap();
+        assert_eq!(balance.balance_usd, "4.99".parse::<Usd>().unwrap());
+        embedded.stop().await;
+    }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DEMO_UPSTREAM;
 
 /// The consumer group of all services of one kind on one topic.
-pub(super) fn group(config: &Config, service: &str) -> String {
+pub(crate) fn group(config: &Config, service: &str) -> String {
     let topic = config.kafka.as_ref().map_or("modelhub.events", |kafka| &kafka.topic);
     format!("{topic}.{service}")
 }
@@ -30,13 +30,13 @@ pub(super) async fn listen(address: &str, key: &str) -> Result<TcpListener> {
 }
 
 /// What a key of the configuration must hold in distributed mode.
-pub(super) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
+pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> {
     let variable = format!("MODELHUB_{}", key.replace('.', "__").to_uppercase());
     value.with_context(|| format!("{key} is not set; distributed mode needs it (modelhub.toml, or {variable})"))
 }
 
 /// Connects to Kafka.
-pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
+pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
     let kafka = required(config.kafka.as_ref(), "kafka.brokers")?;
     let log = KafkaLog::connect(KafkaConfig {
         brokers: kafka.brokers.clone(),
@@ -49,16 +49,24 @@ pub(super) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
 }
 
 /// Connects to `ClickHouse`.
-pub(super) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
+pub(crate) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
     let clickhouse = required(config.clickhouse.as_ref(), "clickhouse.url")?;
     let store = ClickHouseStore::connect(clickhouse).await;
     Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", clickhouse.url))?))
 }
 
-/// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where.
+/// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where. So is
+/// one that panics, or nothing would be folded any more in a process that goes on answering.
 pub(super) async fn consume(log: Arc<dyn EventLog>, group: String, sink: Arc<dyn Sink>, stop: CancellationToken) {
-    while let Err(error) = log.run(&group, Arc::clone(&sink), stop.clone()).await {
-        tracing::error!(group, %error, "the consumer failed and will be run again");
+    loop {
+        let (log, sink, ran_as, until) = (Arc::clone(&log), Arc::clone(&sink), group.clone(), stop.clone());
+        let run = tokio::spawn(async move { log.run(&ran_as, sink, until).await });
+        let error = match run.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(group, error, "the consumer failed and will be run again");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RERUN_AFTER) => {}
@@ -101,4 +109,65 @@ async fn demo_upstream(stop: &CancellationToken) -> Result<UpstreamConfig> {
         first_token_timeout_ms: 60_000,
         idle_timeout_ms: 30_000,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use eventlog::{AppendError, Batch, Bounds, LogError, Record, SinkError};
+    use schemas::{Offset, PartitionId, Position};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A log whose first run panics, whose second fails, and whose third ends.
+    #[derive(Default)]
+    struct Troubled(AtomicU32);
+
+    #[async_trait]
+    impl EventLog for Troubled {
+        fn partitions(&self) -> u32 {
+            1
+        }
+
+        async fn append(&self, _: Record) -> Result<Position, AppendError> {
+            unreachable!("only run")
+        }
+
+        async fn end(&self, _: PartitionId) -> Result<Offset, LogError> {
+            unreachable!("only run")
+        }
+
+        async fn read(&self, _: PartitionId, _: Offset, _: Bounds) -> Result<Batch, LogError> {
+            unreachable!("only run")
+        }
+
+        async fn run(&self, _: &str, _: Arc<dyn Sink>, _: CancellationToken) -> Result<(), LogError> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("a fault of this build"),
+                1 => Err(LogError("away".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Sink for Nothing {
+        async fn position(&self, _: PartitionId) -> Result<Offset, SinkError> {
+            unreachable!("never run")
+        }
+
+        async fn apply(&self, _: Batch) -> Result<(), SinkError> {
+            unreachable!("never run")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_fails_or_panics_is_run_again() {
+        let log = Arc::new(Troubled::default());
+        let consumer = consume(log.clone(), "g".to_owned(), Arc::new(Nothing), CancellationToken::new());
+        tokio::spawn(consumer).await.expect("the consumer is gone for good");
+        assert_eq!(log.0.load(Ordering::SeqCst), 3);
+    }
 }

@@ -1,4 +1,4 @@
-//! What the whole-system tests stand on: the three engines, and processes of ours.
+//! What the whole-system tests stand on: the three engines, the SDKs of clients, and processes of ours.
 //!
 //! ```no_run
 //! # async fn test() {
@@ -18,9 +18,11 @@
 //! Nothing here returns an error: these are tests' tools, so what goes wrong fails the test, with a line that says
 //! what is missing and how to get it.
 //!
-//! `MODELHUB_TEST_PG_BIN` (a folder), `MODELHUB_TEST_JAVA`, `MODELHUB_TEST_MVN`, `MODELHUB_TEST_NPM` and
-//! `MODELHUB_TEST_CLICKHOUSE` (programs) each name the only place where that is looked for, `MODELHUB_TEST_CACHE` the
-//! folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that no installed server is used.
+//! `MODELHUB_TEST_PG_BIN` (a folder), `MODELHUB_TEST_JAVA`, `MODELHUB_TEST_MVN`, `MODELHUB_TEST_NPM`,
+//! `MODELHUB_TEST_CLICKHOUSE`, `MODELHUB_TEST_PYTHON`, `MODELHUB_TEST_NODE`, `MODELHUB_TEST_CURL`,
+//! `MODELHUB_TEST_OPENSSL` and `MODELHUB_TEST_DOCKER_COMPOSE` (programs) each name the only place where that is looked
+//! for, `MODELHUB_TEST_CACHE` the folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that
+//! no installed server is used.
 
 #![forbid(unsafe_code)]
 
@@ -28,11 +30,14 @@ pub mod clickhouse;
 pub mod kafka;
 pub mod postgres;
 pub mod process;
+pub mod sdk;
+pub mod tool;
 
 mod announce;
 mod cache;
 mod failure;
 mod lookup;
+mod npm;
 mod port;
 mod temporary;
 mod unique;

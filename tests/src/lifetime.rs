@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{clickhouse, kafka, postgres};
+use crate::{clickhouse, kafka, postgres, sdk, tool};
 
-const OVERRIDES: [&str; 12] = [
+const OVERRIDES: [&str; 16] = [
     "DATABASE_URL",
     "KAFKA_BROKERS",
     "CLICKHOUSE_URL",
@@ -25,6 +25,10 @@ const OVERRIDES: [&str; 12] = [
     "MODELHUB_TEST_MVN",
     "MODELHUB_TEST_NPM",
     "MODELHUB_TEST_CLICKHOUSE",
+    "MODELHUB_TEST_PYTHON",
+    "MODELHUB_TEST_NODE",
+    "MODELHUB_TEST_CURL",
+    "MODELHUB_TEST_DOCKER_COMPOSE",
     "RUST_BACKTRACE",
 ];
 
@@ -40,6 +44,10 @@ async fn child() {
                 "postgres" => tokio::spawn(async { postgres::database().await.url().to_owned() }),
                 "kafka" => tokio::spawn(async { kafka::cluster().await.brokers().to_owned() }),
                 "clickhouse" => tokio::spawn(async { clickhouse::database().await.url().to_owned() }),
+                "python" => tokio::spawn(async { format!("{:?}", sdk::python().await) }),
+                "node" => tokio::spawn(async { format!("{:?}", sdk::node().await) }),
+                "curl" => tokio::spawn(async { tool::curl().display().to_string() }),
+                "docker-compose" => tokio::spawn(async { tool::docker_compose().display().to_string() }),
                 _ => continue,
             };
             if let Ok(at) = use_it.await {
@@ -147,6 +155,29 @@ async fn what_is_missing_is_said() {
     check("clickhouse", &npm, "apt-get install npm, or set CLICKHOUSE_URL").await;
     let server = [("MODELHUB_TEST_CLICKHOUSE", none)];
     check("clickhouse", &server, "/nonexistent ($MODELHUB_TEST_CLICKHOUSE) is no ClickHouse of 24.1 or newer").await;
+    check("python", &[("MODELHUB_TEST_PYTHON", none)], "apt-get install python3 python3-venv").await;
+    check("node", &[("MODELHUB_TEST_NODE", none)], "apt-get install nodejs npm").await;
+    check("node", &[("MODELHUB_TEST_NPM", none), cache], "apt-get install npm").await;
+    check("curl", &[("MODELHUB_TEST_CURL", none)], "apt-get install curl").await;
+    check("docker-compose", &[("MODELHUB_TEST_DOCKER_COMPOSE", none)], "apt-get install docker-compose").await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("program");
+    let path = program.to_str().expect("UTF-8");
+    let says = |script: &str| {
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("permitted");
+    };
+    says("echo v18.20.4");
+    check("node", &[("MODELHUB_TEST_NODE", path)], "is of version 18.20.4, too old: apt-get install nodejs npm").await;
+    says("echo 3.9.2 /usr/bin/python3");
+    let python = [("MODELHUB_TEST_PYTHON", path)];
+    check("python", &python, "is of version 3.9.2, too old: apt-get install python3 python3-venv").await;
+    says("echo \"ModuleNotFoundError: No module named 'ensurepip'\" >&2; exit 1");
+    check("python", &python, "'ensurepip': apt-get install python3 python3-venv").await;
 }
 
 #[tokio::test]

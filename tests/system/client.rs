@@ -23,7 +23,6 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: http::HeaderMap,
     pub(crate) body: String,
 }
 
@@ -76,7 +75,7 @@ impl Client {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-        Some(Answer { status: parts.status, headers: parts.headers, body })
+        Some(Answer { status: parts.status, body })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

@@ -1,8 +1,17 @@
 //! Whole-system tests, on real engines: one binary, so that each engine starts once.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what goes wrong here fails the test")]
+
+mod audit;
+mod books;
 mod client;
+mod compose;
 mod conformance;
+mod export;
 mod proxy;
+mod quarantine;
+mod readme;
 mod scenario;
+mod sdk;
 mod system;
 mod upstream;

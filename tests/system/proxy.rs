@@ -170,7 +170,8 @@ async fn a_client_that_leaves_pays_for_what_it_got() {
     upstream.next(Script::stream(vec![data(HELLO), Piece::Wait(Duration::from_millis(300)), data(HELLO), Piece::Hang]));
     let gone = tokio::time::timeout(Duration::from_millis(200), post(&client, request)).await;
     assert!(gone.is_err());
-    let prompt = u64::try_from(upstream.last_request().1.len()).expect("a length").div_ceil(4);
+    // By the client's own bytes, not by those that were added on the way.
+    let prompt = u64::try_from(request.len()).expect("a length").div_ceil(4);
     let (outcome, accuracy, billed_prompt, completion, _) = billed(&system, &account, 1).await;
     assert_eq!(
         (outcome.as_str(), accuracy.as_str(), billed_prompt, completion),
@@ -249,4 +250,13 @@ async fn one_gateway_does_not_overspend() {
     }
     assert_eq!(tokens, 5_000);
     system.balance_becomes(&account, Decimal::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_is_no_text_is_an_error_like_all_others() {
+    let (_system, _upstream, _account, client) = system().await;
+    let answer = client.send(Method::GET, "/v1/models/%FF", "").await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (StatusCode::NOT_FOUND, &json!("model_not_found")));
+    let answer = client.send(Method::GET, "/v1/models/vendor/model", "").await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (StatusCode::NOT_FOUND, &json!("model_not_found")));
 }

@@ -1,5 +1,6 @@
 //! ModelHub as a whole, in either mode: the processes that a test starts, and what it asks of them.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use rust_decimal::Decimal;
@@ -9,8 +10,11 @@ use tests::process::Process;
 
 use crate::client::Client;
 
-/// The lines that the services of `docker-compose.yml` run with.
-const DISTRIBUTED: &str = include_str!("../../deploy/modelhub.env");
+/// The variables that the services of `docker-compose.yml` run with, but for the secrets.
+pub(crate) fn distributed_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("../../deploy/modelhub.env").lines();
+    lines.filter(|line| !line.starts_with('#') && !line.is_empty()).map(|line| line.split_once('=').expect("KEY=value"))
+}
 
 /// A running installation.
 pub(crate) struct System {
@@ -64,11 +68,8 @@ impl System {
             tokio::join!(tests::kafka::cluster(), tests::postgres::database(), tests::clickhouse::database());
         let folder = tempfile::tempdir().expect("a folder");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
-        let mut environment: Vec<(String, String)> = DISTRIBUTED
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty())
-            .map(|line| {
-                let (key, value) = line.split_once('=').expect("KEY=value");
+        let mut environment: Vec<(String, String)> = distributed_variables()
+            .map(|(key, value)| {
                 let here = match key {
                     "MODELHUB_LISTEN" => gateway.clone(),
                     "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
@@ -140,7 +141,7 @@ impl System {
 
     /// The account's balance, once it is `expected`; fails the test where it isn't within a while.
     pub(crate) async fn balance_becomes(&self, account: &str, expected: Decimal) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
         loop {
             let balance = self.balance(account).await;
             if balance == expected {
@@ -153,6 +154,12 @@ impl System {
 
     /// Ends every service, the gateway first, and starts them again in the order of their dependencies.
     pub(crate) async fn restart(&self, how: Stop) {
+        self.stop(how).await;
+        self.start_again().await;
+    }
+
+    /// Ends every service, the gateway first.
+    pub(crate) async fn stop(&self, how: Stop) {
         for service in self.services.iter().rev() {
             match how {
                 Stop::Terminate => {
@@ -162,20 +169,60 @@ impl System {
                 Stop::Kill9 => service.process.kill9().await,
             }
         }
+    }
+
+    /// Starts every service that was ended, in the order of their dependencies.
+    pub(crate) async fn start_again(&self) {
         for service in &self.services {
             service.process.start_again();
             service.process.answers(&service.address, "/readyz").await;
         }
     }
 
-    /// The process of a service, by its subcommand.
-    pub(crate) fn process(&self, name: &str) -> &Process {
-        &self.services.iter().find(|service| service.name == name).expect("a service").process
+    /// Runs `modelhub` with these arguments, and these variables over the system's own, to its end.
+    pub(crate) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
+        let mut command = tokio::process::Command::from(self.command());
+        let output = command.args(arguments).envs(variables.iter().copied()).output().await.expect("modelhub");
+        Finished {
+            code: output.status.code().expect("an exit status"),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs `modelhub` with these arguments to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with(arguments, &[]).await
+    }
+
+    /// The data folder of embedded mode.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A variable that the system is configured with; none in embedded mode.
+    pub(crate) fn variable(&self, key: &str) -> Option<&str> {
+        self.environment.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// All that the services wrote to standard output and error.
     pub(crate) fn output(&self) -> String {
         self.services.iter().map(|s| s.process.stdout() + &s.process.stderr()).collect()
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// What it printed, which must be JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 

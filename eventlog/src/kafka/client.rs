@@ -64,7 +64,8 @@ pub(super) fn producer(config: &KafkaConfig) -> KafkaResult<FutureProducer<Loggi
         .set("delivery.timeout.ms", "30000")
         // Appends that come this close together share a request.
         .set("linger.ms", "2")
-        .set("compression.type", "none")
+        // What may wait for a broker, in memory; beyond that, appends are refused.
+        .set("queue.buffering.max.kbytes", "65536")
         // Above the broker's default: the topic's own limit is what decides.
         .set("message.max.bytes", "2000000")
         .create_with_context(LoggingContext)
@@ -75,12 +76,17 @@ pub(super) fn inspector(config: &KafkaConfig) -> KafkaResult<BaseConsumer<Loggin
     base(config).set("allow.auto.create.topics", "false").create_with_context(LoggingContext)
 }
 
+/// A group is one topic's.
+pub(super) fn group_id(config: &KafkaConfig, group: &str) -> String {
+    format!("{}.{group}", config.topic)
+}
+
 /// What every consumer of records needs: positions come from the sink or the caller, so that a position which the log
 /// doesn't have is an error, never a reason to start elsewhere.
 pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = base(config);
     client
-        .set("group.id", format!("{}.{group}", config.topic))
+        .set("group.id", group_id(config, group))
         .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "error")
         .set("enable.auto.commit", "false")

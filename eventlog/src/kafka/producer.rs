@@ -42,7 +42,12 @@ impl Producer {
             .key(&key)
             .payload(&record.payload[..]);
         let failure = match current.producer.send(message, QUEUE_WAIT).await {
-            Ok(delivery) => return Ok(Offset(delivery.offset.cast_unsigned())),
+            // A repeat that the broker recognised has no offset. Whoever appends the event again gets one.
+            Ok(delivery) => {
+                return u64::try_from(delivery.offset).map(Offset).map_err(|_| {
+                    AppendError::Unavailable("the brokers have the record, but did not say where it is".to_owned())
+                });
+            }
             Err((failure, _)) => failure,
         };
         if let Some((_, reason)) = current.producer.client().fatal_error() {
@@ -82,26 +87,46 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_broken_producer_is_replaced() {
+    /// A producer into a mock cluster that answers its first request of this kind so.
+    fn producer(
+        request: RDKafkaApiKey,
+        answer: RDKafkaRespErr,
+    ) -> (MockCluster<'static, impl rdkafka::ClientContext>, Producer) {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("events", 3, 1).unwrap();
-        cluster.request_errors(
-            RDKafkaApiKey::InitProducerId,
-            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED],
-        );
+        cluster.request_errors(request, &[answer]);
         let producer = Producer::new(Arc::new(KafkaConfig {
             brokers: cluster.bootstrap_servers(),
             topic: "events".to_owned(),
             partitions: 3,
             replication: 1,
             client_id: "test".to_owned(),
-        }))
-        .unwrap();
-        let record = Record { key: AccountId(Uuid::nil()), payload: Bytes::from_static(b"payload") };
-        let broken = producer.send(PartitionId(1), &record).await.unwrap_err().to_string();
+        }));
+        (cluster, producer.unwrap())
+    }
+
+    fn record() -> Record {
+        Record { key: AccountId(Uuid::nil()), payload: Bytes::from_static(b"payload") }
+    }
+
+    #[tokio::test]
+    async fn a_broken_producer_is_replaced() {
+        let failed = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        let (_cluster, producer) = producer(RDKafkaApiKey::InitProducerId, failed);
+        let broken = producer.send(PartitionId(1), &record()).await.unwrap_err().to_string();
         assert!(broken.contains("authorization failed"), "{broken}");
-        assert_eq!(producer.send(PartitionId(1), &record).await.unwrap(), Offset(0));
-        assert_eq!(producer.send(PartitionId(1), &record).await.unwrap(), Offset(1));
+        assert_eq!(producer.send(PartitionId(1), &record()).await.unwrap(), Offset(0));
+        assert_eq!(producer.send(PartitionId(1), &record()).await.unwrap(), Offset(1));
+    }
+
+    /// librdkafka calls a repeat that the broker recognises a success, without an offset. Taken for one, it would be a
+    /// position beyond the end of every log.
+    #[tokio::test]
+    async fn an_offset_is_never_made_up() {
+        let duplicate = RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER;
+        let (_cluster, producer) = producer(RDKafkaApiKey::Produce, duplicate);
+        let unknown = producer.send(PartitionId(1), &record()).await.unwrap_err().to_string();
+        assert!(unknown.contains("did not say where"), "{unknown}");
+        assert_eq!(producer.send(PartitionId(1), &record()).await.unwrap(), Offset(0));
     }
 }

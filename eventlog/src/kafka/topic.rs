@@ -17,7 +17,7 @@ use crate::run::ReadError;
 use crate::{LogError, MAX_PAYLOAD_BYTES};
 
 /// How long one question may take.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long a topic may take until it has its leaders.
 const SETTLING: Duration = Duration::from_secs(30);
@@ -60,6 +60,11 @@ impl Topic {
 
     pub(super) fn partitions(&self) -> u32 {
         self.partitions
+    }
+
+    /// A client that asks.
+    pub(super) fn inspector(&self) -> Arc<BaseConsumer<LoggingContext>> {
+        Arc::clone(&self.inspector)
     }
 
     /// What the partition holds now.

@@ -41,6 +41,16 @@ impl<'a> Answer<'a> {
         self.error.is_some_and(|error| error.get() != "null")
     }
 
+    /// Whether it is the answer to a request at all: some servers put their errors, in shapes of their own, under 200.
+    pub(crate) fn is_completion(&self) -> bool {
+        !self.is_error() && self.choices.is_some_and(|choices| choices.get().starts_with('['))
+    }
+
+    /// Whether it is a usage chunk whose counts make no sense.
+    pub(crate) fn is_unreadable_usage(&self) -> bool {
+        self.has_no_choices() && self.usage.is_some_and(|usage| usage.get() != "null") && self.tokens().is_none()
+    }
+
     /// Whether it carries no choice: the shape of a usage chunk.
     pub(crate) fn has_no_choices(&self) -> bool {
         self.choices.is_none_or(|choices| {
@@ -69,10 +79,14 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Adds `cost_usd` to the usage object, or a whole usage object where the upstream sent none.
+    /// Puts `cost_usd` into the usage object, or adds a whole usage object where the upstream sent none.
     pub(crate) fn add_cost(&self, text: &[u8], whole: &RawValue, edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
         match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens().is_some()) {
-            Some(usage) => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
+            // A name that stands twice would have each client choose its own price.
+            Some(usage) => match json_edit::object::<Priced<'_>>(usage.get().as_bytes()) {
+                Ok(Priced { cost_usd: Some(theirs) }) => edits.replace(text, theirs, cost.to_string()),
+                _ => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
+            },
             None => match self.usage {
                 Some(other) => edits.replace(text, other, usage_object(tokens, cost)),
                 None => edits.add_last(text, whole, "usage", &usage_object(tokens, cost)),
@@ -91,6 +105,13 @@ impl<'a> Answer<'a> {
             usage_object(tokens, cost),
         ))
     }
+}
+
+/// A usage object whose sender names a price.
+#[derive(Deserialize)]
+struct Priced<'a> {
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    cost_usd: Option<&'a RawValue>,
 }
 
 /// `usage` as this gateway writes it. The cost is a JSON number with the exact decimal's text, never a float.
@@ -129,9 +150,13 @@ struct Message<'a> {
     #[serde(borrow, default, deserialize_with = "json_edit::present")]
     reasoning_content: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
     refusal: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "json_edit::present")]
     tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "json_edit::present")]
+    function_call: Option<&'a RawValue>,
 }
 
 impl Choice<'_> {
@@ -142,7 +167,9 @@ impl Choice<'_> {
 
 impl Message<'_> {
     fn bytes(&self) -> u64 {
-        [self.content, self.reasoning_content, self.refusal, self.tool_calls]
+        // Some servers send their reasoning under both of its names.
+        let reasoning = self.reasoning_content.or(self.reasoning);
+        [self.content, reasoning, self.refusal, self.tool_calls, self.function_call]
             .into_iter()
             .flatten()
             .map(text_bytes)
@@ -178,6 +205,11 @@ mod tests {
             r#"{ "model":"um", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 } }"#,
             r#"{ "model":"m", "x":1.0, "usage": {"prompt_tokens":10,"completion_tokens":10 ,"cost_usd":0.000005} }"#,
         );
+        // An upstream that names a price of its own: another ModelHub, say.
+        check(
+            r#"{"usage":{"cost_usd":0.1 ,"prompt_tokens":10,"completion_tokens":10}}"#,
+            r#"{"usage":{"cost_usd":0.000005 ,"prompt_tokens":10,"completion_tokens":10}}"#,
+        );
         check(
             r#"{"model":"um-0613","usage":null}"#,
             r#"{"model":"um-0613","usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"cost_usd":0.000005}}"#,
@@ -207,7 +239,24 @@ mod tests {
             6,
         );
         check(r#"{"choices":[{"delta":{"tool_calls":[{"x":1}]}}]}"#, false, false, 9);
+        check(r#"{"choices":[{"delta":{"function_call":{"x":1}}}]}"#, false, false, 7);
+        check(r#"{"choices":[{"delta":{"reasoning":"abc"}}]}"#, false, false, 3);
+        check(r#"{"choices":[{"delta":{"reasoning":"abc","reasoning_content":"abc"}}]}"#, false, false, 3);
         check(r#"{"error":{"message":"x"}}"#, true, true, 0);
         check(r#"{"error":null,"choices":[{}]}"#, false, false, 0);
+    }
+
+    #[test]
+    fn only_an_answer_with_choices_is_a_completion() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(Answer::parse(text.as_bytes()).unwrap().is_completion(), expected, "{text}");
+        };
+        check(r#"{"choices":[{"message":{"content":"a"}}]}"#, true);
+        check(r#"{"choices":[]}"#, true);
+        check(r#"{"error":null,"choices":[{}]}"#, true);
+        check("{}", false);
+        check(r#"{"detail":"Not found"}"#, false);
+        check(r#"{"choices":null,"message":"overloaded"}"#, false);
+        check(r#"{"error":{"message":"x"},"choices":[{}]}"#, false);
     }
 }

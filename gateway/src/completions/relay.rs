@@ -64,7 +64,11 @@ impl Relay {
 
     /// Takes one event of the upstream.
     pub(crate) fn event(&mut self, event: SseEvent) -> Step {
-        let Some(data) = event.data else { return Step::Send(event.raw) };
+        let Some(data) = event.data else {
+            // A comment keeps the connection alive. Anything else without data is nothing to a client, and what an
+            // upstream sends that does not stream must not pass unmetered.
+            return if event.is_comment() { Step::Send(event.raw) } else { Step::Nothing };
+        };
         let trimmed = data.trim_ascii();
         if trimmed.is_empty() {
             return Step::Nothing;
@@ -84,6 +88,8 @@ impl Relay {
             if chunk.has_no_choices() {
                 return Step::Nothing;
             }
+        } else if chunk.is_unreadable_usage() {
+            return Step::Nothing;
         } else if self.last.is_none() {
             self.last = Some(data.clone());
         }

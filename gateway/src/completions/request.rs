@@ -6,6 +6,7 @@ use schemas::catalogue::Model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::usage::estimate_tokens;
 use crate::error::ApiError;
 use crate::json_edit::{self, Edits};
 
@@ -43,6 +44,8 @@ pub(crate) struct CompletionRequest {
     max_output_tokens: Option<u64>,
     /// Answers asked for.
     pub(crate) choices: u64,
+    /// Whether the messages hold nothing but text.
+    text_only: bool,
 }
 
 /// What a request may cost at most, and the output that pays for.
@@ -62,8 +65,11 @@ const MAX_CHOICES: u64 = 128;
 impl CompletionRequest {
     /// Reads a request's body.
     pub(crate) fn parse(body: Bytes) -> Result<Self, ApiError> {
-        let fields: Fields<'_> = json_edit::object(&body)
-            .map_err(|error| ApiError::invalid_request(None, format!("The body is not a JSON object: {error}.")))?;
+        let not_json =
+            |error: String| ApiError::invalid_request(None, format!("The body is not a JSON object: {error}."));
+        // The parser does not look at the text of fields that it passes over.
+        std::str::from_utf8(&body).map_err(|error| not_json(error.to_string()))?;
+        let fields: Fields<'_> = json_edit::object(&body).map_err(not_json)?;
         let required = |name: &'static str| {
             ApiError::invalid_request(
                 Some(name),
@@ -105,13 +111,21 @@ impl CompletionRequest {
                 format!("`n` is {choices}; it can be {MAX_CHOICES} at most."),
             ));
         }
-        Ok(Self { model, stream, include_usage: include_usage.unwrap_or(false), max_output_tokens, choices, body })
+        let text_only = messages.iter().all(|message| is_text(message));
+        let include_usage = include_usage.unwrap_or(false);
+        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only })
     }
 
-    /// An upper bound of the prompt's tokens: a byte-level token is at least one byte, and a prompt can't be larger than
-    /// the model's context.
+    /// An upper bound of the prompt's tokens: a byte-level token of text is at least one byte, and a prompt can't be
+    /// larger than the model's context. An image, a file or a sound has no bound by its bytes, which may be an address.
     pub(crate) fn prompt_tokens_bound(&self, model: &Model) -> u64 {
-        (self.body.len() as u64).min(model.context_tokens)
+        let bytes = if self.text_only { self.body.len() as u64 } else { u64::MAX };
+        bytes.min(model.context_tokens)
+    }
+
+    /// Tokens of the prompt by local count, for charges marked `estimated`: never above what is held for it.
+    pub(crate) fn prompt_tokens_estimate(&self, model: &Model) -> u64 {
+        estimate_tokens(self.body.len() as u64).min(self.prompt_tokens_bound(model))
     }
 
     /// What the request may cost at most where `available` is all there is; `None` where that does not even pay for the
@@ -187,6 +201,34 @@ impl<'a> StreamOptions<'a> {
         json_edit::object(value.get().as_bytes())
             .map_err(|_| ApiError::invalid_request(Some("stream_options"), "`stream_options` must be an object."))
     }
+}
+
+/// What a message is made of, as far as that says how many tokens it may have.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    /// An earlier answer's sound, by its id.
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    r#type: std::borrow::Cow<'a, str>,
+}
+
+/// Whether a message holds nothing but text. What can't be read might be anything.
+fn is_text(message: &RawValue) -> bool {
+    let Ok(message) = json_edit::object::<Message<'_>>(message.get().as_bytes()) else { return false };
+    let content = message.content.map_or("null", RawValue::get);
+    let parts = match content.as_bytes() {
+        [b'"', ..] | b"null" => Some(Vec::new()),
+        _ => serde_json::from_str::<Vec<Part<'_>>>(content).ok(),
+    };
+    message.audio.is_none()
+        && parts.is_some_and(|parts| parts.iter().all(|part| matches!(&*part.r#type, "text" | "refusal")))
 }
 
 /// A field's value; `None` where it is absent or `null`.

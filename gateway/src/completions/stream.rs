@@ -34,7 +34,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
         job.meter.admitted().model.clone(),
         job.upstream_model.clone(),
         job.request.include_usage,
-        job.prompt_estimate(),
+        job.prompt_estimate,
         job.max_output(),
     );
     let called = tokio::select! {

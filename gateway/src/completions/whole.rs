@@ -33,7 +33,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
     match call(&job, &mut reply).await {
         Called::Answer(text, content_type) => answer(job, reply, text, content_type).await,
         Called::ClientGone => {
-            let tokens = TokenCounts { prompt: job.prompt_estimate(), ..TokenCounts::default() };
+            let tokens = TokenCounts { prompt: job.prompt_estimate, ..TokenCounts::default() };
             let ending = Ending { outcome: Outcome::ClientGone, accuracy: Accuracy::Estimated, tokens };
             job.fail(ending, reply, ApiError::internal()).await;
         }
@@ -83,7 +83,7 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, String> {
 
 async fn answer(job: Job, reply: Reply, text: Bytes, content_type: Option<HeaderValue>) {
     let parsed = Answer::parse(&text).zip(serde_json::from_slice::<&RawValue>(&text).ok());
-    let Some((answer, whole)) = parsed.filter(|(answer, _)| !answer.is_error()) else {
+    let Some((answer, whole)) = parsed.filter(|(answer, _)| answer.is_completion()) else {
         tracing::warn!(upstream = job.upstream.name(), "upstream answered 200 without a completion");
         let error = ApiError::upstream_failed("The model's server answered without a completion. Try again.");
         return job.fail(Ending::free(Outcome::UpstreamFailed), reply, error).await;
@@ -92,7 +92,7 @@ async fn answer(job: Job, reply: Reply, text: Bytes, content_type: Option<Header
         Some(tokens) => (Accuracy::Measured, tokens),
         None => {
             let completion = super::usage::estimate_tokens(answer.delivered().output_bytes).min(job.max_output());
-            let prompt = job.prompt_estimate();
+            let prompt = job.prompt_estimate;
             (Accuracy::Estimated, TokenCounts { prompt, completion, ..TokenCounts::default() })
         }
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventlog::{AppendError, Record};
 use schemas::api::Refusal;
-use schemas::{AccountId, Event, EventData, EventId, Offset, Position, Usd};
+use schemas::{AccountId, Event, EventData, EventId, Offset, PartitionId, Position, Usd};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -70,16 +70,31 @@ impl Ledger {
         }
     }
 
-    /// The sink of this process tells; of another process's sink, the store does.
-    async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
-        let applied = async {
-            tokio::select! {
-                () = self.told(position) => {}
-                () = self.polled(position) => {}
+    /// Returns once everything is applied that is in the log now, however long that takes. Balances from before lack the
+    /// latest charges, and who admits requests on them gives away what is spent already.
+    pub async fn catch_up(&self) -> Result<(), LedgerError> {
+        for partition in (0..self.parts.log.partitions()).map(PartitionId) {
+            let end = self.parts.log.end(partition).await;
+            let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+            if let Some(last) = end.0.checked_sub(1) {
+                self.applied(Position { partition, offset: Offset(last) }).await;
             }
-        };
+        }
+        Ok(())
+    }
+
+    async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
         let waited = self.parts.apply_timeout;
-        timeout(waited, applied).await.map_err(|_| LedgerError::NotYetApplied { position, waited })
+        let applied = timeout(waited, self.applied(position));
+        applied.await.map_err(|_| LedgerError::NotYetApplied { position, waited })
+    }
+
+    /// The sink of this process tells; of another process's sink, the store does.
+    async fn applied(&self, position: Position) {
+        tokio::select! {
+            () = self.told(position) => {}
+            () = self.polled(position) => {}
+        }
     }
 
     async fn told(&self, position: Position) {

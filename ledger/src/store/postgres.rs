@@ -1,6 +1,7 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
-mod snapshot;
+mod audited;
+mod reset;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, query, query_as, query_scalar};
 use uuid::Uuid;
 
+use self::audited::PostgresSnapshot;
 use super::read::{self, AccountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedRow, QuarantinedRow, signed};
+use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -150,6 +153,27 @@ impl Store for PostgresStore {
         claim.execute(&self.pool).await.map_err(failed)?;
         let owner = self.contact(email).await?;
         owner.ok_or_else(|| StoreError::unavailable("keep a contact", "it was erased at the same time; try again"))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let transaction = self.pool.begin_with(SNAPSHOT).await.map_err(snapshot::failed)?;
+        Ok(Box::new(PostgresSnapshot(transaction)))
+    }
+
+    async fn reset(&self) -> Result<(), StoreError> {
+        reset::reset(&self.pool).await
+    }
+
+    async fn quarantine(
+        &self,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<Vec<(StoredQuarantine, Option<Position>)>, StoreError> {
+        let failed = |error| StoreError::unavailable("list what is in quarantine", error);
+        let (partition, offset) = after.map_or((-1, -1), |at| (i64::from(at.partition.0), signed(at.offset)));
+        let list = query_as(snapshot::QUARANTINE).bind(partition).bind(offset).bind(i64::from(limit));
+        let rows: Vec<ListedRow> = list.fetch_all(&self.pool).await.map_err(failed)?;
+        rows.into_iter().map(ListedRow::read).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use accounting::{AccountState, ChainHash};
 use rust_decimal::Decimal;
-use schemas::api::{EntryDetail, KeyView, StatementEntry};
+use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
-use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Position, Timestamp, Usd};
 use serde::Deserialize;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
@@ -18,9 +18,10 @@ use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
 
+/// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
-    SELECT k.key_id, a.partition_no, a.state
-    FROM keys k JOIN accounts a ON a.account_id = k.account_id
+    SELECT k.key_id, a.partition_no, a.state, p.next_offset - 1 AS version_offset
+    FROM keys k JOIN accounts a ON a.account_id = k.account_id JOIN positions p ON p.partition_no = a.partition_no
     WHERE k.hash = $1 ORDER BY k.account_id, k.key_id LIMIT 1";
 
 pub(super) const ENTRIES: &str = "\
@@ -74,7 +75,7 @@ pub(super) fn signed(offset: Offset) -> i64 {
     i64::try_from(offset.0).unwrap_or(i64::MAX)
 }
 
-fn offset(value: i64) -> Result<Offset, StoreError> {
+pub(super) fn offset(value: i64) -> Result<Offset, StoreError> {
     u64::try_from(value).map(Offset).map_err(|_| unreadable("offset", value))
 }
 
@@ -82,15 +83,15 @@ fn hash32(value: &[u8]) -> Result<[u8; 32], StoreError> {
     value.try_into().map_err(|_| unreadable("hash of length", value.len()))
 }
 
-fn partition(value: i64) -> Result<PartitionId, StoreError> {
+pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
-fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
+pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
 
-fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
+pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> StoreError {
     StoreError::unavailable("read a row", format!("{what}: {cause}"))
 }
 
@@ -130,6 +131,7 @@ pub(super) struct KeyViewRow {
     key_id: Uuid,
     partition_no: i64,
     state: String,
+    version_offset: i64,
 }
 
 /// A row of `postings` with a detail.
@@ -173,7 +175,8 @@ impl QuarantinedRow {
 
 impl AccountRow {
     fn read(&self) -> Result<StoredAccount, StoreError> {
-        Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state)? })
+        let of = |error: StoreError| unreadable("accounts", format!("account {}: {error}", self.account_id));
+        Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state).map_err(of)? })
     }
 }
 
@@ -183,6 +186,8 @@ impl KeyViewRow {
         let balance =
             state.balance().ok_or_else(|| unreadable("accounts.state", "its balance is beyond exact money"))?;
         let account = view(partition(self.partition_no)?, &state, balance);
+        let version = Position { offset: offset(self.version_offset)?, ..account.version };
+        let account = AccountView { version, ..account };
         Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
     }
 }

@@ -4,7 +4,8 @@
 //! do without, because its position falls back together with it and the log is the truth, but the contacts are nowhere
 //! else, and one sync a batch is cheap.
 
-mod snapshot;
+mod audited;
+mod reset;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqliteConnection, SqlitePool, query, query_as, query_scalar};
 use uuid::Uuid;
 
+use self::audited::SqliteSnapshot;
 use super::read::{self, AccountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedRow, QuarantinedRow, signed};
+use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -161,6 +164,27 @@ impl Store for SqliteStore {
         claim.execute(&self.writer).await.map_err(failed)?;
         let owner = self.contact(email).await?;
         owner.ok_or_else(|| StoreError::unavailable("keep a contact", "it was erased at the same time; try again"))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let transaction = self.readers.begin().await.map_err(snapshot::failed)?;
+        Ok(Box::new(SqliteSnapshot(transaction)))
+    }
+
+    async fn reset(&self) -> Result<(), StoreError> {
+        reset::reset(&self.writer).await
+    }
+
+    async fn quarantine(
+        &self,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<Vec<(StoredQuarantine, Option<Position>)>, StoreError> {
+        let failed = |error| StoreError::unavailable("list what is in quarantine", error);
+        let (partition, offset) = after.map_or((-1, -1), |at| (i64::from(at.partition.0), signed(at.offset)));
+        let list = query_as(snapshot::QUARANTINE).bind(partition).bind(offset).bind(i64::from(limit));
+        let rows: Vec<ListedRow> = list.fetch_all(&self.readers).await.map_err(failed)?;
+        rows.into_iter().map(ListedRow::read).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -11,8 +11,9 @@
 //!   after a restart is harmless.
 //! - **Zombies.** An insert's deduplication token is the position before it, so of several inserts at one position the
 //!   first wins, whatever the others hold, and the others see that the position is not where they would have moved it.
-//!   `ClickHouse` remembers the last 100,000 tokens. A projector that was stopped between reading the position and
-//!   inserting reads it again if that took longer than [`FENCE`], so a token is never outlived.
+//!   `ClickHouse` remembers the last 100,000 tokens, and a projector that was stopped between reading the position and
+//!   inserting gives up if that took longer than [`FENCE`], so that a token is not outlived. Token and part are noted under
+//!   one lock, so whoever is dropped for a token sees the part of whoever was not.
 //! - **Lost tokens.** A server that dies after noting a token and before keeping its part refuses that token for ever. An
 //!   insert that was taken and moved nothing is therefore repeated with the next *generation* of the token. Everyone
 //!   walks through the generations in the same order, so the first still wins.
@@ -91,10 +92,15 @@ impl ClickHouseStore {
             looked_at: Mutex::default(),
         };
         store.answer(client.query("CREATE DATABASE IF NOT EXISTS ?").bind(Identifier(database)).execute()).await?;
-        for migration in MIGRATIONS {
-            store.answer(store.client.query(migration).execute()).await?;
-        }
+        store.migrate().await?;
         Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        for migration in MIGRATIONS {
+            self.answer(self.client.query(migration).execute()).await?;
+        }
+        Ok(())
     }
 
     async fn answer<T>(&self, answer: impl Future<Output = clickhouse::error::Result<T>>) -> Result<T, StoreError> {
@@ -207,7 +213,8 @@ impl UsageStore for ClickHouseStore {
         let moved = last.offset.next();
         for generation in 0..GENERATIONS {
             if began.elapsed() > FENCE {
-                return Err(StoreError::Moved);
+                let late = format_args!("more than {} s have passed since the position was read", FENCE.as_secs());
+                return Err(self.failed(&late));
             }
             self.offer(batch.partition, &facts, format!("{}:{held}:{generation}", batch.partition)).await?;
             let found = self.held(batch.partition).await?;
@@ -229,6 +236,13 @@ impl UsageStore for ClickHouseStore {
     async fn stats(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         let found = self.fetch_stats(query).await?;
         found.into_iter().map(|found| row(query, found.bucket, found.name.clone(), &found.sums())).collect()
+    }
+
+    async fn reset(&self) -> Result<(), StoreError> {
+        // The tokens of its inserts go with the table: the same inserts are to be taken once more.
+        self.answer(self.client.query("DROP TABLE IF EXISTS usage_facts").execute()).await?;
+        self.looked_at().clear();
+        self.migrate().await
     }
 
     async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
 use schemas::{AccountId, Offset, PartitionId};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -18,6 +19,12 @@ use uuid::Uuid;
 use self::rollup::Rollup;
 use super::{Grain, StoreError, Sums, UsageStore, hours, row};
 use crate::{Fact, FactBatch};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Found in the schema, so that a table of a later migration can't be forgotten.
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> '_sqlx_migrations' \
+                      AND name NOT LIKE 'sqlite%'";
 
 const CONNECTIONS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,7 +67,7 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(|error| failed("opened", &error))?;
-        sqlx::migrate!("migrations/sqlite").run(&pool).await.map_err(|error| failed("brought up to date", &error))?;
+        MIGRATIONS.run(&pool).await.map_err(|error| failed("brought up to date", &error))?;
         Ok(Self { pool, name })
     }
 
@@ -148,6 +155,23 @@ impl UsageStore for SqliteStore {
             return Ok(vec![UsageRow { bucket: None, group: None, totals: UsageTotals::default() }]);
         }
         found.iter().map(|found| self.usage_row(query, found)).collect()
+    }
+
+    async fn reset(&self) -> Result<(), StoreError> {
+        let tables: Result<Vec<String>, _> = sqlx::query_scalar(TABLES).fetch_all(&self.pool).await;
+        let tables = tables.map_err(|error| self.failed(&error))?;
+        let dropped = async {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            for table in tables {
+                sqlx::query(AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
+            }
+            sqlx::query("DELETE FROM _sqlx_migrations").execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        dropped.await.map_err(|error| self.failed(&error))?;
+        // Who opens the store after a crash right here does the same.
+        let made = MIGRATIONS.run(&self.pool).await;
+        made.map_err(|error| StoreError::Unavailable(format!("the usage store {}: {error}", self.name)))
     }
 
     async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::temporary::{self, output};
 use crate::watchdog::{Signal, Watchdog};
-use crate::{cache, lookup};
+use crate::{cache, npm};
 
 const PACKAGE: &str = "@chdb/lib-linux-x64-gnu";
 const VERSION: &str = "26.5.3";
@@ -41,18 +41,10 @@ fn within(folder: &Path) -> PathBuf {
 }
 
 fn download(folder: &Path) -> Result<(), String> {
-    let npm = lookup::program("npm", "MODELHUB_TEST_NPM").ok_or(
-        "ClickHouse is not here yet: no clickhouse (24.1 or newer) was found on PATH, and no npm to download its \
-         engine (looked on PATH, or only at $MODELHUB_TEST_NPM where that is set): apt-get install npm, or set \
-         CLICKHOUSE_URL",
-    )?;
-    let mut command = Command::new(npm);
-    command
-        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix"])
-        .arg(folder)
-        .arg(format!("{PACKAGE}@{VERSION}"))
-        .current_dir(folder);
-    output(&mut command).map_err(|error| format!("ClickHouse's engine could not be downloaded: {error}"))?;
+    let missing = "ClickHouse is not here yet: no clickhouse (24.1 or newer) was found on PATH, and no npm to download its \
+                   engine (looked on PATH, or only at $MODELHUB_TEST_NPM where that is set): apt-get install npm, or set \
+                   CLICKHOUSE_URL";
+    npm::install(folder, PACKAGE, VERSION, missing)?;
     let library = within(folder);
     if library.is_file() { Ok(()) } else { Err(format!("{PACKAGE} {VERSION} came without libchdb.so")) }
 }

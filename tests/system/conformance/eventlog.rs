@@ -1,5 +1,7 @@
 //! The event log: what the rest of the system builds on, of both adapters.
 
+#![cfg(test)]
+
 mod append;
 mod kafka;
 mod read;
@@ -42,6 +44,7 @@ suite! {
     run::a_sink_that_is_away_skips_nothing,
     run::a_sink_without_a_position_holds_up_one_partition_only,
     run::members_of_a_group_apply_each_record_once,
+    run::a_member_that_is_dropped_leaves_its_partitions_to_the_others,
     run::stops_at_once_but_never_within_an_apply,
     run::a_position_beyond_the_log_ends_the_run,
 }

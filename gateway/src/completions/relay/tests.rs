@@ -1,5 +1,7 @@
 //! What the client gets and what is charged, for each shape of stream in the field.
 
+use Accuracy::{Estimated, Measured};
+
 use super::*;
 use crate::sse::SseSplitter;
 
@@ -77,7 +79,6 @@ fn what_is_charged() {
         assert_eq!(charge(relay.client_gone()), gone);
         assert_eq!(charge(relay.upstream_failed()), failed);
     };
-    use Accuracy::{Estimated, Measured};
     check(&[], (Estimated, 5, 0), (Estimated, 5, 0), (Estimated, 0, 0));
     check(&[HELLO], (Estimated, 5, 2), (Estimated, 5, 2), (Estimated, 0, 2));
     check(&[HELLO, HELLO, USAGE], (Measured, 10, 10), (Estimated, 10, 4), (Estimated, 0, 4));
@@ -100,4 +101,21 @@ fn failures_and_ends_are_told_apart() {
         false,
     );
     check(&["data: oops\n\n"], Some(Step::Failed("sent a chunk that is not a JSON object".into())), false);
+}
+
+#[test]
+fn nothing_passes_that_is_not_metered() {
+    let check = |stream: &str, sent: &str| {
+        let (got, end, relay) = run(false, &format!("{stream}{HELLO}"));
+        assert_eq!((got.as_str(), end), (format!("{sent}{HELLO}").as_str(), None), "{stream:?}");
+        assert_eq!(relay.completed().tokens.completion, 2, "{stream:?}");
+    };
+    check(": ping\n\n", ": ping\n\n");
+    check(":\r\n: ping\r\n\r\n", ":\r\n: ping\r\n\r\n");
+    // Not an event at all: a whole answer of an upstream that does not stream, say.
+    check("{\"choices\":[{\"message\":{\"content\":\"hello\"}}]}\n\n", "");
+    check(": ping\n{\"choices\":[{\"message\":{\"content\":\"hello\"}}]}\n\n", "");
+    check("event: ping\n\n", "");
+    // A usage chunk that can't be read is one that the client did not ask for all the same.
+    check("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-1}}\n\n", "");
 }

@@ -48,6 +48,17 @@ fn bad_requests_name_the_field() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_the_client_s_fault_wherever_they_stand() {
+    let check = |body: &[u8]| {
+        let error = CompletionRequest::parse(Bytes::copy_from_slice(body)).unwrap_err();
+        assert_eq!((error.status.as_u16(), error.code), (400, "invalid_request"), "{}", error.message);
+    };
+    check(b"{\"model\":\"m\",\"messages\":[{\"content\":\"\xff\"}]}");
+    check(b"{\"model\":\"m\",\"messages\":[{}],\"user\":\"\xff\"}");
+    check(b"{\"model\":\"m\",\"messages\":[{}],\"us\xffer\":1}");
+}
+
+#[test]
 fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
     let check = |body: &str, available: &str, expected: &str| {
         let request = parse(body).unwrap();
@@ -128,4 +139,41 @@ fn the_worst_case_is_prompt_bound_plus_all_choices() {
     check(three, "0.00004", None);
     let long = format!(r#"{{"model":"m","messages":["{}"],"max_tokens":1}}"#, "x".repeat(5_000));
     check(&long, "5", Some((1, false, "0.001002")));
+}
+
+#[test]
+fn a_prompt_is_bounded_by_its_bytes_only_where_all_of_it_is_text() {
+    let check = |messages: &str, whole_context: bool| {
+        let body = format!(r#"{{"model":"m","messages":[{messages}]}}"#);
+        let expected = if whole_context { 1_000 } else { body.len() as u64 };
+        assert_eq!(parse(&body).unwrap().prompt_tokens_bound(&model()), expected, "{messages}");
+    };
+    check(r#"{"content":"hi"}"#, false);
+    check(r#"{"content":null,"tool_calls":[{"id":"1"}]}"#, false);
+    check(r#"{"content":[]}"#, false);
+    check(r#"{"content":[{"type":"text","text":"hi"},{"type":"refusal","refusal":"no"}]}"#, false);
+    // An address of some bytes is an image of some thousand tokens.
+    check(r#"{"content":[{"type":"image_url","image_url":{"url":"https://a.b/c.png"}}]}"#, true);
+    check(r#"{"content":"hi"},{"content":[{"type":"text","text":"hi"},{"type":"file","file":{"file_id":"f"}}]}"#, true);
+    check(r#"{"content":[{"\u0074ype":"input_\u0061udio"}]}"#, true);
+    // What two readers could read in two ways counts as the larger one.
+    check(r#"{"content":[{"type":"text","type":"image_url"}]}"#, true);
+    check(r#"{"content":"hi","content":[{"type":"image_url"}]}"#, true);
+    check(r#"{"content":[{}]}"#, true);
+    check(r#"{"content":{"type":"image_url"}}"#, true);
+    check(r#"{"role":"assistant","audio":{"id":"a"}}"#, true);
+    check("7", true);
+}
+
+#[test]
+fn an_estimated_prompt_is_never_above_the_hold() {
+    let check = |content: &str, expected: u64| {
+        let body = format!(r#"{{"model":"m","messages":[{{"content":"{content}"}}]}}"#);
+        let request = parse(&body).unwrap();
+        assert_eq!(request.prompt_tokens_estimate(&model()), expected, "{} bytes", body.len());
+        assert!(expected <= request.prompt_tokens_bound(&model()));
+    };
+    check("", 11);
+    check(&"x".repeat(960), 251);
+    check(&"x".repeat(1_000_000), 1_000);
 }

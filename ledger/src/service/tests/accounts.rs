@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use accounting::api_key;
+use eventlog::EventLog as _;
 use schemas::Usd;
-use schemas::api::{IssueKey, Refusal};
+use schemas::api::{GrantCredit, IssueKey, Refusal};
 
 use super::{LedgerError, done, open, refusal, stranger, usd};
 use crate::rig::{PEPPER, Rig};
@@ -29,6 +30,27 @@ async fn an_opened_account_has_a_working_key_and_the_trial_credit() {
     assert_eq!(types, ["account.opened", "credit.granted", "key.issued"]);
     assert!(!bytes.to_lowercase().contains("ann"), "personal data in the log");
     assert!(!bytes.contains(&opened.key.secret), "a secret in the log");
+}
+
+/// A gateway subtracts what it charged at positions that a view does not include yet. A repeated event changes no
+/// account, and a view that did not move past it would have its charge subtracted for ever.
+#[tokio::test]
+async fn a_key_s_view_moves_past_records_that_change_nothing() {
+    let rig = Rig::new().await;
+    let opened = done(rig.ledger.open_account(open("ann@example.com", "free")).await);
+    let hash = api_key::hash(PEPPER.as_bytes(), &opened.key.secret);
+    let grant = GrantCredit {
+        account_id: opened.account_id,
+        amount_usd: usd("1"),
+        reason: "r".into(),
+        idempotency_key: Some("once".into()),
+    };
+    for _ in 0..2 {
+        done(rig.ledger.grant_credit(grant.clone()).await);
+        let view = done(rig.ledger.find_key(hash).await).unwrap().account;
+        let end = rig.log.end(view.version.partition).await.unwrap();
+        assert_eq!((view.version.offset.next(), view.balance_usd), (end, usd("6")));
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::PartitionId;
 use tokio_util::sync::CancellationToken;
@@ -91,13 +92,16 @@ async fn the_group_is_told_how_far_the_sink_is() {
         list.add_partition_range(&config.topic, 0, PARTITIONS.cast_signed() - 1);
         // A coordinator that is still starting says so.
         let list = watcher.committed_offsets(list, Duration::from_secs(10)).ok()?;
-        Some(list.elements().iter().map(|element| element.offset()).collect::<Vec<_>>())
+        Some(list.elements().iter().map(TopicPartitionListElem::offset).collect::<Vec<_>>())
     };
     let ends = futures_util::future::join_all((0..PARTITIONS).map(|id| log.end(PartitionId(id)))).await;
     let ends: Vec<_> = ends.into_iter().map(|end| KafkaOffset::Offset(end.unwrap().0.cast_signed())).collect();
     let run = log.run("sinks", CasSink::new(&store), stop.clone());
     let watch = async {
-        eventually("the group's committed offsets are the sink's positions", async || committed().as_ref() == Some(&ends)).await;
+        eventually("the group's committed offsets are the sink's positions", async || {
+            committed().as_ref() == Some(&ends)
+        })
+        .await;
         stop.cancel();
     };
     let (outcome, ()) = tokio::join!(run, watch);

@@ -182,6 +182,23 @@ pub(super) async fn members_of_a_group_apply_each_record_once(stage: Stage) {
     }
 }
 
+pub(super) async fn a_member_that_is_dropped_leaves_its_partitions_to_the_others(stage: Stage) {
+    let logs = [stage.open().await, stage.open().await];
+    let store = Arc::new(Store::default());
+    append_some(&*logs[0], 0, 50).await;
+    let dropped = Running::start(&logs[0], &CasSink::new(&store));
+    level(&store, &*logs[0]).await;
+    let other = Running::start(&logs[1], &CasSink::new(&store));
+    // At any moment of the other one's joining.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    dropped.task.abort();
+    assert!(dropped.task.await.unwrap_err().is_cancelled());
+    append_some(&*logs[1], 50, 50).await;
+    level(&store, &*logs[1]).await;
+    other.stop().await;
+    store.assert_same(&*logs[1]).await;
+}
+
 pub(super) async fn stops_at_once_but_never_within_an_apply(stage: Stage) {
     let log = stage.open().await;
     let store = Arc::new(Store::default());

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub(super) const PARTITIONS: u32 = 3;
 
 /// How long anything may take before a test gives up on it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A log, which any number of processes may open.
 pub(super) enum Stage {
@@ -63,7 +63,7 @@ pub(super) fn account(number: u32) -> AccountId {
 
 /// An account whose records are in this partition.
 pub(super) fn account_in(partition: PartitionId) -> AccountId {
-    (0..).map(account).find(|account| eventlog::partition::of(*account, PARTITIONS) == partition).unwrap()
+    (0..1_000).map(account).find(|account| eventlog::partition::of(*account, PARTITIONS) == partition).unwrap()
 }
 
 pub(super) fn partitions() -> impl Iterator<Item = PartitionId> {

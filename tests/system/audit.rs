@@ -1,0 +1,332 @@
+//! An audit is clean where nothing was touched, names what was, and a rebuild gives the same tables, byte for byte.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::books::{self, Written};
+use crate::system::{Finished, Stop, System};
+
+/// What was planted, and what an audit has to say of it.
+struct Planted<'a> {
+    file: &'static str,
+    statement: String,
+    /// Where something has to differ.
+    section: &'static str,
+    /// The first event that differs, and in what; none where it is no event.
+    first: Option<(&'a Written, &'static str)>,
+}
+
+fn planted<'a>(
+    file: &'static str,
+    statement: impl Into<String>,
+    section: &'static str,
+    first: Option<(&'a Written, &'static str)>,
+) -> Planted<'a> {
+    Planted { file, statement: statement.into(), section, first }
+}
+
+/// The audit fails, and its report says what and where.
+fn named(audit: &Finished, planted: &Planted<'_>) {
+    let what = &planted.statement;
+    assert_eq!(audit.code, 1, "{what}: {audit:?}");
+    let report = audit.json();
+    assert_eq!(report["clean"], false, "{what}");
+    assert!(report["sections"][planted.section]["differences"].as_u64() > Some(0), "{what}: {report:#}");
+    match planted.first {
+        None => assert_eq!(report["first"], Value::Null, "{what}: {report:#}"),
+        Some((written, field)) => {
+            let first = &report["first"];
+            assert_eq!(first["position"], json!(written.position), "{what}: {report:#}");
+            if !written.event.is_empty() {
+                assert_eq!(first["event"], json!(written.event), "{what}: {report:#}");
+                assert_eq!(first["account"], json!(written.account), "{what}: {report:#}");
+            }
+            assert!(first["what"].as_str().unwrap().contains(field), "{what}: {report:#}");
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+fn text(path: &PathBuf) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_rebuilds_are_identical_and_refused_while_it_runs() {
+    let system = System::embedded().await;
+    books::history(&*books::log(&system).await).await;
+    books::applied(&system).await;
+    for store in ["ledger", "usage"] {
+        let refused = system.run(&["rebuild", store]).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains("stop it (SIGTERM"), "{refused:?}");
+    }
+    system.stop(Stop::Terminate).await;
+    let (ledger, usage) = (system.data_dir().join("ledger.sqlite"), system.data_dir().join("usage.sqlite"));
+    let before = books::sqlite_dump(&ledger).await;
+    assert!(before.iter().any(|row| row.starts_with("contacts:")), "{before:#?}");
+    let rebuilt = system.run(&["rebuild", "ledger"]).await;
+    assert_eq!((rebuilt.code, rebuilt.stdout.contains("from 27 records")), (0, true), "{rebuilt:?}");
+    assert_eq!(books::sqlite_dump(&ledger).await, before);
+    // The projector may have been stopped before the last records; a rebuild never is.
+    assert_eq!(system.run(&["rebuild", "usage"]).await.code, 0);
+    let before = books::sqlite_dump(&usage).await;
+    assert_eq!(before.iter().filter(|row| row.starts_with("usage_facts:")).count(), 16);
+    books::tamper(&usage, "UPDATE usage_facts SET cost_pico = 0").await;
+    assert_eq!(system.run(&["rebuild", "usage"]).await.code, 0);
+    assert_eq!(books::sqlite_dump(&usage).await, before);
+
+    // Cut short at any moment, it can be run again, or the service goes on from there.
+    books::tamper(&ledger, "DROP TABLE lots; DROP TABLE postings; DELETE FROM positions").await;
+    assert_eq!(system.run(&["rebuild", "ledger"]).await.code, 0);
+    assert_eq!(system.run(&["audit"]).await.code, 0);
+    system.start_again().await;
+    books::applied(&system).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_corruption_is_named() {
+    let system = System::embedded().await;
+    let log = books::log(&system).await;
+    let history = books::history(&*log).await;
+    books::applied(&system).await;
+    system.stop(Stop::Terminate).await;
+    for store in ["ledger", "usage"] {
+        assert_eq!(system.run(&["rebuild", store]).await.code, 0);
+    }
+    let clean = system.run(&["audit", "--json"]).await;
+    assert_eq!(clean.code, 0, "{clean:?}");
+    let sections = &clean.json()["sections"];
+    for (section, compared) in
+        [("postings", 23), ("transfers", 19), ("quarantine", 2), ("accounts", 3), ("lots", 3), ("usage_facts", 2)]
+    {
+        assert_eq!(sections[section]["compared"], compared, "{section}: {sections:#}");
+    }
+
+    let grant = &history[2];
+    let [use_of_1, use_of_2] = [&history[6], &history[7]];
+    let garbage = history.iter().find(|written| written.event.is_empty()).unwrap();
+    let last_of_1 = &history[history.len() - 2];
+    assert_ne!(use_of_1.account, use_of_2.account);
+    let of = |written: &Written| written.position.offset.0;
+    let id = |written: &Written| written.event.replace('-', "").to_uppercase();
+    let record = |written: &Written| format!("partition = 0 AND \"offset\" = {}", of(written));
+    let swap = format!(
+        "UPDATE records SET \"offset\" = 1000 WHERE {}; UPDATE records SET \"offset\" = {} WHERE {}; \
+         UPDATE records SET \"offset\" = {} WHERE \"offset\" = 1000",
+        record(use_of_1),
+        of(use_of_1),
+        record(use_of_2),
+        of(use_of_2),
+    );
+    let closed_up = format!(
+        "DELETE FROM records WHERE {0}; UPDATE records SET \"offset\" = -\"offset\" + 10000 WHERE \"offset\" > {1}; \
+         UPDATE records SET \"offset\" = 10000 - \"offset\" - 1 WHERE \"offset\" > {1} + 1000",
+        record(use_of_1),
+        of(use_of_1),
+    );
+    let edit = |written: &Written, from: &str, to: &str| {
+        assert!(written.payload.contains(from), "{from}");
+        let record = record(written);
+        format!(
+            "UPDATE records SET payload = CAST(replace(CAST(payload AS TEXT), '{from}', '{to}') AS BLOB) WHERE {record}"
+        )
+    };
+    let posting =
+        |set: &str, written: &Written| format!("UPDATE postings SET {set} WHERE event_id = x'{}'", id(written));
+    let of_1 = format!("account_id = x'{}'", history[0].account.0.simple());
+    let cases = [
+        // In the log.
+        planted(
+            "log",
+            edit(grant, r#""amount_usd":"5""#, r#""amount_usd":"6""#),
+            "postings",
+            Some((grant, "amount_usd")),
+        ),
+        planted("log", edit(use_of_1, r#""source":"/"#, r#""source":"x"#), "positions", Some((use_of_1, "the record"))),
+        planted("log", edit(garbage, "garbage", "sweepin"), "quarantine", Some((garbage, "the record"))),
+        planted(
+            "log",
+            format!("DELETE FROM records WHERE {}", record(use_of_1)),
+            "log",
+            Some((use_of_1, "the record")),
+        ),
+        planted("log", closed_up, "postings", Some((use_of_1, "event posted here"))),
+        planted("log", swap, "postings", Some((use_of_1, "event posted here"))),
+        planted(
+            "log",
+            format!("DELETE FROM records WHERE \"offset\" >= {}", of(last_of_1)),
+            "log",
+            Some((last_of_1, "the record")),
+        ),
+        // In the ledger's database.
+        planted("ledger", posting("amount_usd = amount_usd + 1", grant), "postings", Some((grant, "amount_usd"))),
+        planted("ledger", posting("balance_usd = 0", use_of_1), "postings", Some((use_of_1, "balance_usd"))),
+        planted("ledger", posting("detail = NULL", use_of_1), "postings", Some((use_of_1, "detail"))),
+        planted("ledger", posting("log_offset = 500", use_of_1), "postings", Some((use_of_1, "the posting"))),
+        planted("ledger", posting("chain_tag = 7", use_of_1), "positions", Some((use_of_1, "the record"))),
+        planted(
+            "ledger",
+            format!("DELETE FROM postings WHERE event_id = x'{}'", id(use_of_1)),
+            "postings",
+            Some((use_of_1, "the posting")),
+        ),
+        planted(
+            "ledger",
+            format!("UPDATE transfers SET amount = amount + 1 WHERE event_id = x'{}'", id(use_of_1)),
+            "transfers",
+            Some((use_of_1, "transfer 0")),
+        ),
+        planted(
+            "ledger",
+            format!("DELETE FROM transfers WHERE event_id = x'{}'", id(grant)),
+            "transfers",
+            Some((grant, "transfer 0")),
+        ),
+        planted(
+            "ledger",
+            "INSERT INTO transfers SELECT x'00000000000000000000000000000000', idx, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
+            "strays",
+            None,
+        ),
+        planted("ledger", "UPDATE quarantine SET reason = 'none'", "quarantine", Some((garbage, "reason"))),
+        planted("ledger", format!("UPDATE accounts SET balance_usd = balance_usd + 1 WHERE {of_1}"), "balances", None),
+        planted("ledger", format!("UPDATE accounts SET debt_usd = 1 WHERE {of_1}"), "accounts", None),
+        planted("ledger", format!("DELETE FROM accounts WHERE {of_1}"), "accounts", None),
+        planted("ledger", format!("UPDATE lots SET remaining_usd = remaining_usd - 1 WHERE {of_1}"), "lots", None),
+        planted("ledger", format!("DELETE FROM lots WHERE {of_1}"), "lots", None),
+        planted("ledger", "UPDATE keys SET name = 'another'", "keys", None),
+        planted("ledger", "UPDATE positions SET chain = zeroblob(32)", "positions", None),
+        // In the usage store.
+        planted(
+            "usage",
+            "UPDATE usage_facts SET cost_pico = cost_pico + 1 WHERE log_offset = (SELECT max(log_offset) FROM usage_facts)",
+            "usage_facts",
+            None,
+        ),
+        planted("usage", "UPDATE usage_hours SET requests = requests + 1", "usage_rollups", None),
+    ];
+    for case in &cases {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        copy(&system.data_dir(), &data);
+        books::tamper(&data.join(format!("{}.sqlite", case.file)), &case.statement).await;
+        let audit = system.run_with(&["audit", "--json"], &[("MODELHUB_DATA_DIR", text(&data))]).await;
+        named(&audit, case);
+    }
+    assert_eq!(system.run(&["audit"]).await.code, 0, "the original is untouched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_is_as_it_was() {
+    let system = System::embedded().await;
+    let history = books::history(&*books::log(&system).await).await;
+    books::applied(&system).await;
+    let account = history[0].account.to_string();
+    let then = |at: String| {
+        let (system, account) = (&system, account.clone());
+        async move {
+            let audit = system.run(&["audit", "--json", "--at", &at]).await;
+            assert_eq!(audit.code, 0, "{at}: {audit:?}");
+            let report = audit.json();
+            let accounts = report["accounts"].as_array().cloned().unwrap_or_default();
+            let balance = accounts.iter().find(|found| found["account_id"] == json!(account));
+            let balance = balance.map(|found| found["balance_usd"].as_str().unwrap().to_owned());
+            let statement = system.admin(&["statement", "--account", &account, "--at", &at]).await;
+            if let Some(balance) = &balance {
+                assert_eq!(statement["closing_usd"], json!(balance), "{at}");
+            }
+            balance
+        }
+    };
+    let at = |n: usize| history[n].position.to_string();
+    assert_eq!(then("0:0".to_owned()).await, None);
+    assert_eq!(then(at(0)).await.as_deref(), Some("0"));
+    assert_eq!(then(at(2)).await.as_deref(), Some("5"));
+    assert_eq!(then(at(4)).await.as_deref(), Some("4.999995"));
+    assert_eq!(then(at(history.len() - 1)).await.as_deref(), Some("4.99996"));
+    // The golden events are of the first microseconds of a month, and the use of the second second.
+    assert_eq!(then("2026-11-01T00:00:00Z".to_owned()).await, None);
+    assert_eq!(then("2026-11-01T00:00:01Z".to_owned()).await.as_deref(), Some("5"));
+    assert_eq!(then("2026-11-01T00:00:02Z".to_owned()).await.as_deref(), Some("4.99996"));
+    let refused = system.run(&["audit", "--at", "yesterday"]).await;
+    assert!(refused.code != 0 && refused.stderr.contains("neither a position"), "{refused:?}");
+}
+
+/// Kafka's records can't be edited, so what is planted here is planted in PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
+    let system = System::distributed().await;
+    system.open_account("owner@example.com").await;
+    let history = books::history(&*books::log(&system).await).await;
+    books::applied(&system).await;
+    let pool = books::postgres(&system).await;
+    let before = books::postgres_dump(&pool).await;
+    let refused = system.run(&["rebuild", "ledger"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("stop every one"), "{refused:?}");
+    system.stop(Stop::Terminate).await;
+
+    let (grant, used) = (&history[2], &history[8]);
+    let of_1 = format!("account_id = '{}'", grant.account);
+    let cases = [
+        (
+            planted(
+                "",
+                format!("UPDATE postings SET amount_usd = amount_usd + 1 WHERE event_id = '{}'", grant.event),
+                "postings",
+                Some((grant, "amount_usd")),
+            ),
+            format!("UPDATE postings SET amount_usd = amount_usd - 1 WHERE event_id = '{}'", grant.event),
+        ),
+        (
+            planted(
+                "",
+                format!("UPDATE transfers SET amount = amount * 2 WHERE event_id = '{}'", used.event),
+                "transfers",
+                Some((used, "transfer 0")),
+            ),
+            format!("UPDATE transfers SET amount = amount / 2 WHERE event_id = '{}'", used.event),
+        ),
+        (
+            planted("", format!("UPDATE accounts SET balance_usd = balance_usd - 1 WHERE {of_1}"), "balances", None),
+            format!("UPDATE accounts SET balance_usd = balance_usd + 1 WHERE {of_1}"),
+        ),
+        (
+            planted("", format!("UPDATE lots SET priority = priority + 1 WHERE {of_1}"), "lots", None),
+            format!("UPDATE lots SET priority = priority - 1 WHERE {of_1}"),
+        ),
+        (planted("", "UPDATE positions SET chain = decode(repeat('00', 32), 'hex')", "positions", None), String::new()),
+    ];
+    for (case, undo) in &cases {
+        books::postgres_tamper(&pool, &case.statement).await;
+        named(&system.run(&["audit", "--json"]).await, case);
+        if !undo.is_empty() {
+            books::postgres_tamper(&pool, undo).await;
+        }
+    }
+    let rebuilt = system.run(&["rebuild", "ledger"]).await;
+    assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
+    assert_eq!(books::postgres_dump(&pool).await, before);
+
+    let tables = "DROP TABLE accounts, keys, lots, positions, postings, quarantine, transfers";
+    sqlx::query(tables).execute(&pool).await.unwrap();
+    let rebuilt = system.run(&["rebuild", "ledger"]).await;
+    assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
+    assert_eq!(books::postgres_dump(&pool).await, before);
+
+    let rebuilt = system.run(&["rebuild", "usage"]).await;
+    assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
+    let audit = system.run(&["audit", "--json"]).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+    assert_eq!(audit.json()["sections"]["usage_facts"]["compared"], 2);
+    system.start_again().await;
+    books::applied(&system).await;
+}
