@@ -79,7 +79,7 @@ pub async fn audit(
         let applied = head.map_or(end, |head| head.next);
         let Some(to) = At::bound(at, partition, applied) else { continue };
         let mut replay = Replay::new(partition, log.partitions(), at.and_then(At::time));
-        let mut one = Partition { partition, snapshot: snapshot.as_mut(), report: &mut report };
+        let mut one = Partition { id: partition, snapshot: snapshot.as_mut(), report: &mut report };
         let whole = one.compare(log, to, &mut replay, &mut totals, watch).await?;
         report.replayed(partition, replay.records(), end.0.saturating_sub(applied.0));
         if let Some(head) = head.filter(|_| whole && at.is_none()) {
@@ -122,7 +122,7 @@ fn chain(report: &mut Report, partition: PartitionId, head: Head, replayed: Chai
 
 /// One partition's replay, side by side with what the database has of it.
 struct Partition<'a> {
-    partition: PartitionId,
+    id: PartitionId,
     snapshot: Option<&'a mut Box<dyn Snapshot>>,
     report: &'a mut Report,
 }
@@ -137,7 +137,7 @@ impl Partition<'_> {
         totals: &mut Totals,
         watch: &mut dyn Watch,
     ) -> Result<bool, AuditError> {
-        let mut batches = reader::ahead(Arc::clone(log), self.partition, to);
+        let mut batches = reader::ahead(Arc::clone(log), self.id, to);
         let mut tags = rows::Tags::new(!replay.is_cut());
         while let Some(read) = batches.recv().await {
             let batch = match read {
@@ -149,18 +149,18 @@ impl Partition<'_> {
             };
             let folded = replay.fold(&batch)?;
             for entry in &folded.entries {
-                watch.entry(self.partition, entry);
+                watch.entry(self.id, entry);
             }
             if let Some(snapshot) = self.snapshot.as_mut() {
                 let (from, next) = (batch.from, batch.next);
                 let expected = folded.rows(&batch)?;
                 totals.add(&expected);
-                let postings = snapshot.postings(self.partition, from, next).await?;
-                let quarantined = snapshot.quarantined(self.partition, from, next).await?;
+                let postings = snapshot.postings(self.id, from, next).await?;
+                let quarantined = snapshot.quarantined(self.id, from, next).await?;
                 let postings = replay.until(postings, |row| row.offset, |row| Some(row.account_id));
                 let quarantined = replay.until(quarantined, |row| row.position.offset, |row| row.account_id);
-                rows::postings(self.partition, &expected, &postings, &mut tags, self.report);
-                rows::quarantined(self.partition, &expected, &quarantined, self.report);
+                rows::postings(self.id, &expected, &postings, &mut tags, self.report);
+                rows::quarantined(self.id, &expected, &quarantined, self.report);
             }
         }
         Ok(true)
@@ -169,17 +169,17 @@ impl Partition<'_> {
     async fn unreadable(&mut self, Unreadable { at, why }: Unreadable) -> Result<(), AuditError> {
         let mut finding = Finding { log: why, ..Finding::of("the record".to_owned()) };
         if let Some(snapshot) = self.snapshot.as_mut() {
-            let posted = snapshot.postings(self.partition, at, at.next()).await?;
+            let posted = snapshot.postings(self.id, at, at.next()).await?;
             "nothing of it".clone_into(&mut finding.database);
             if let Some(row) = posted.first() {
                 finding.database = format!("{}, amount {}", row.event_type, row.amount);
                 (finding.event, finding.account) = (Some(row.event_id), Some(row.account_id));
-            } else if let Some(row) = snapshot.quarantined(self.partition, at, at.next()).await?.first() {
+            } else if let Some(row) = snapshot.quarantined(self.id, at, at.next()).await?.first() {
                 finding.database = format!("a record in quarantine as {}", row.reason);
                 (finding.event, finding.account) = (row.event_id, row.account_id);
             }
         }
-        let position = Position { partition: self.partition, offset: at };
+        let position = Position { partition: self.id, offset: at };
         self.report.differs(Section::Log, Finding { position: Some(position), ..finding });
         Ok(())
     }

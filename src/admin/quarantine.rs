@@ -114,10 +114,7 @@ async fn retry(loaded: Loaded, position: Position, json: bool) -> Result<()> {
     let config = loaded.config;
     let store = stores::ledger(&config).await?;
     let log = stores::log(&config).await?;
-    let own = match stores::is_distributed(&config) {
-        true => None,
-        false => DataDir::take(&config.data_dir)?,
-    };
+    let own = if stores::is_distributed(&config) { None } else { DataDir::take(&config.data_dir)? };
     let embedded = match &own {
         Some(data) => Some(Embedded::start(data, loaded.catalogue, config.key_pepper).await?),
         None => None,

@@ -37,33 +37,34 @@ pub(super) fn report(report: &Report, then: bool, as_json: bool, took: Duration)
     if table.len() > 1 {
         print::table(&table)?;
     }
-    let mut text = String::new();
-    for section in report.sections.keys() {
+    print::out(&words(report, seconds))
+}
+
+/// What stands below the table: what differs, and the verdict.
+fn words(report: &Report, seconds: f64) -> String {
+    let (differences, records) = (report.differences(), report.records());
+    let mut lines = vec![String::new()];
+    for (section, tally) in &report.sections {
         let of_section = report.findings.iter().filter(|(of, _)| of == section);
-        for (_, finding) in of_section.take(SHOWN) {
-            text.push_str(&format!("\n{}: {finding}", section.name()));
-        }
-        let hidden = report.sections[section].differences.saturating_sub(SHOWN as u64);
+        lines.extend(of_section.take(SHOWN).map(|(_, finding)| format!("{}: {finding}", section.name())));
+        let hidden = tally.differences.saturating_sub(SHOWN as u64);
         if hidden > 0 {
-            text.push_str(&format!("\n{}: and {hidden} more", section.name()));
+            lines.push(format!("{}: and {hidden} more", section.name()));
         }
-    }
-    if !text.is_empty() {
-        text.push('\n');
     }
     if let Some(first) = &report.first {
-        text.push_str(&format!("\nfirst difference: {first}\n"));
+        lines.push(format!("\nfirst difference: {first}\n"));
     }
     let waiting: u64 = report.partitions.values().map(|partition| partition.waiting).sum();
     if waiting > 0 {
-        text.push_str(&format!("\n{waiting} records of the log are not applied yet, and were not looked at"));
+        lines.push(format!("{waiting} records of the log are not applied yet, and were not looked at"));
     }
     let verdict = if differences == 0 { "clean" } else { "NOT CLEAN" };
     #[expect(clippy::cast_precision_loss, reason = "a rate, for people")]
     let rate = records as f64 / seconds.max(1e-9);
-    text.push_str(&format!("\n{verdict}: {records} records in {seconds:.1} s ({rate:.0} a second)\n"));
-    text.push_str(&format!("state {}\n", report.state_hash));
-    print::out(&text)
+    lines.push(format!("{verdict}: {records} records in {seconds:.1} s ({rate:.0} a second)"));
+    lines.push(format!("state {}\n", report.state_hash));
+    lines.join("\n")
 }
 
 fn accounts(report: &Report) -> Result<()> {

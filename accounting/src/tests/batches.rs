@@ -1,12 +1,16 @@
 //! I3: the same log gives the same state, byte for byte, whatever the batches and however partitions interleave.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 use super::events::*;
 use super::histories::Telling;
 use super::memory::Memory;
 use super::random::{Moment, moment};
-use crate::{AccountState, StateHash};
+use crate::{AccountState, Outcome, StateHash};
 
 /// Accounts 0 and 2 are in partition 0, account 1 in partition 1.
 fn partitions(history: &[Moment]) -> [Vec<Vec<u8>>; 2] {
@@ -105,4 +109,44 @@ fn hashes_tell_states_apart() {
     assert!(AccountState::from_document("{}").is_err());
     let one = StateHash::of(memory.accounts.values()).unwrap();
     assert_ne!(one, StateHash::of(memory.accounts.values().chain(memory.accounts.values())).unwrap());
+}
+
+/// The histories are worth something: they apply every event type, and run into all reasons that depend on a state.
+#[test]
+fn histories_reach_everything() {
+    let mut runner = TestRunner::deterministic();
+    let mut applied: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut quarantined: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut duplicates = 0;
+    for _ in 0..100 {
+        let history = prop::collection::vec(moment(), 220..300).new_tree(&mut runner).unwrap().current();
+        let [first, second] = partitions(&history);
+        let mut memory = Memory::default();
+        for entry in memory.take(0, &first).into_iter().chain(memory.take(1, &second)) {
+            match (entry.outcome, entry.event) {
+                (Outcome::Applied(_), Some(event)) => *applied.entry(event.data.event_type()).or_default() += 1,
+                (Outcome::Quarantined(reason), _) => *quarantined.entry(reason.code()).or_default() += 1,
+                (Outcome::Duplicate, _) => duplicates += 1,
+                (Outcome::Applied(_), None) => unreachable!("it has an event"),
+            }
+        }
+    }
+    let every: BTreeSet<String> =
+        schemas::json_schema::all().into_iter().map(|(name, _)| name.split(".v").next().unwrap().to_owned()).collect();
+    assert_eq!(applied.keys().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), every);
+    assert!(applied.values().all(|times| *times >= 20) && duplicates >= 100, "{applied:?} {duplicates}");
+    let unreachable = [
+        "misrouted",
+        "nul_character",
+        "out_of_range",
+        "inconsistent_tokens",
+        "amount_not_cents",
+        "never_expires",
+        "price_mismatch",
+        "invalid_period",
+        "unknown_subscription",
+    ];
+    let reached = super::quarantined::every_code().into_iter().filter(|code| !unreachable.contains(code));
+    let missing: Vec<_> = reached.filter(|code| !quarantined.contains_key(code)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {quarantined:?}");
 }

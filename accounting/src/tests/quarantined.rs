@@ -28,7 +28,7 @@ impl Table {
 }
 
 /// Every code there is. A new reason does not compile here before it has a row.
-fn every_code() -> BTreeSet<&'static str> {
+pub(super) fn every_code() -> BTreeSet<&'static str> {
     let of = |reason: Reason| match &reason {
         Reason::Undecodable(_)
         | Reason::Misrouted

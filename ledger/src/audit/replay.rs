@@ -70,18 +70,16 @@ impl Replay {
         let records = records.map(|record| RecordRef { offset: record.offset, payload: &record.payload });
         let (here, partitions) = (self.partition, self.partitions);
         let fold = Fold::decode(records, |account| partition::of(account, partitions) == here);
-        let known = fold.accounts().into_iter().filter_map(|id| Some((id, self.states.get(&id)?.clone()))).collect();
         let posted = self.posted.among(&fold.event_ids())?;
-        let folded = fold.apply(known, posted, self.chain);
-        self.chain = folded.chain;
-        self.records += folded.entries.len() as u64;
-        self.states.extend(folded.accounts);
-        for entry in &folded.entries {
+        let (entries, chain) = fold.apply_to(&mut self.states, posted, self.chain);
+        self.chain = chain;
+        self.records += entries.len() as u64;
+        for entry in &entries {
             if let (Outcome::Applied(_), Some(event)) = (&entry.outcome, &entry.event) {
                 self.posted.add(event.id)?;
             }
         }
-        Ok(Folded { entries: folded.entries, chain: self.chain })
+        Ok(Folded { entries, chain })
     }
 
     /// Of rows of the database, those that the replay is to have as well.

@@ -159,11 +159,12 @@ impl UsageStore for SqliteStore {
 
     async fn reset(&self) -> Result<(), StoreError> {
         let tables: Result<Vec<String>, _> = sqlx::query_scalar(TABLES).fetch_all(&self.pool).await;
-        let drops: String =
-            tables.map_err(|error| self.failed(&error))?.iter().map(|t| format!("DROP TABLE {t};")).collect();
+        let tables = tables.map_err(|error| self.failed(&error))?;
         let dropped = async {
             let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::raw_sql(AssertSqlSafe(drops)).execute(&mut *transaction).await?;
+            for table in tables {
+                sqlx::query(AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await?;
+            }
             sqlx::query("DELETE FROM _sqlx_migrations").execute(&mut *transaction).await?;
             transaction.commit().await
         };

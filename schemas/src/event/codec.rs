@@ -67,9 +67,11 @@ impl Event {
     /// # Errors
     /// Whatever is not an event of a known type and version; the record belongs in quarantine.
     pub fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        if let Some(event) = in_one_pass(record) {
-            return Ok(event);
-        }
+        in_one_pass(record).map_or_else(|| Self::decode_by_parts(record), Ok)
+    }
+
+    /// Reads the envelope first and `data` after it: in whatever order they stand, and with an error that says what is wrong.
+    fn decode_by_parts(record: &[u8]) -> Result<Self, DecodeError> {
         let envelope: Envelope<'_> =
             serde_json::from_slice(record).map_err(|error| DecodeError::Envelope(error.to_string()))?;
         if envelope.specversion != "1.0" {
@@ -107,8 +109,11 @@ mod tests {
             let event = Event::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_eq!(String::from_utf8(event.encode().unwrap()).unwrap(), text.trim_end(), "{}", path.display());
             let (name, version) = event.data.schema();
-            assert_eq!(path.file_name().unwrap().to_str().unwrap(), format!("{name}.v{version}.json"));
-            golden.insert(format!("{name}.v{version}.json"));
+            // Where an event says one of several things, each has a file: `credit.adjusted.v1.expire.json`.
+            let schema = format!("{name}.v{version}");
+            let file = path.file_name().unwrap().to_str().unwrap();
+            assert!(file.starts_with(&format!("{schema}.")) && file.ends_with(".json"), "{file}");
+            golden.insert(format!("{schema}.json"));
         }
         let every = super::super::types::schemas().into_iter().map(|(name, _)| name.to_owned()).collect();
         assert_eq!(golden, every);
@@ -136,5 +141,56 @@ mod tests {
         let golden = include_str!("../../golden/key.issued.v1.json");
         let extended = golden.replacen("\"specversion\"", "\"traceparent\":\"00-aa-bb-01\",\"specversion\"", 1);
         assert_eq!(Event::decode(extended.as_bytes()), Event::decode(golden.as_bytes()));
+    }
+
+    fn golden() -> Vec<String> {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/golden")).unwrap();
+        let mut golden: Vec<_> = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        golden.sort();
+        golden
+    }
+
+    #[test]
+    fn both_ways_of_decoding_agree() {
+        for text in golden() {
+            let event = Event::decode_by_parts(text.as_bytes()).unwrap();
+            assert_eq!(in_one_pass(text.as_bytes()), Some(event.clone()), "{text}");
+            let check = |text: &str, expected: Option<&Event>| {
+                assert_eq!(in_one_pass(text.as_bytes()).as_ref(), expected, "{text}");
+                assert_eq!(Event::decode(text.as_bytes()).as_ref().ok(), Some(&event), "{text}");
+            };
+            check(&text.replacen("{\"specversion\"", "{\"traceparent\":[{}],\"specversion\"", 1), Some(&event));
+            check(&text.replacen("/modelhub", "\\/modelhub", 1), None);
+            let (rest, data) = text.trim_end().split_once(",\"data\":").unwrap();
+            check(&format!("{{\"data\":{},{}}}", &data[..data.len() - 1], &rest[1..]), None);
+            for twice in ["{\"specversion\":\"1.0\",", "{\"source\":\"/x\",", "{\"data\":{},"] {
+                let text = text.replacen('{', twice, 1);
+                assert_eq!(in_one_pass(text.as_bytes()), None);
+                assert!(Event::decode(text.as_bytes()).is_err(), "{text}");
+            }
+            for (from, to) in [("\"1.0\"", "\"1.1\""), ("urn:modelhub", "urn:other"), ("}}", "}} x")] {
+                let text = text.replacen(from, to, 1);
+                assert_eq!(in_one_pass(text.as_bytes()), None);
+                assert!(Event::decode(text.as_bytes()).is_err(), "{text}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// What is read in one pass reads the same by parts, whatever is broken about it.
+        #[test]
+        fn one_pass_reads_nothing_else(which in 0..100_usize, at in 0..2_000_usize, byte in proptest::prelude::any::<u8>(), remove: bool) {
+            let golden = golden();
+            let mut record = golden[which % golden.len()].clone().into_bytes();
+            let at = at % record.len();
+            if remove {
+                record.remove(at);
+            } else {
+                record[at] = byte;
+            }
+            if let Some(event) = in_one_pass(&record) {
+                proptest::prop_assert_eq!(Event::decode_by_parts(&record), Ok(event));
+            }
+        }
     }
 }
