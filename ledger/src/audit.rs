@@ -3,7 +3,7 @@
 //! The log is read once, from its begin to the database's position of record, in batches that are read ahead. What the
 //! fold makes of a batch is compared with the rows that the database has of it, so a difference is named at its event;
 //! what it makes of accounts is compared at the end. Memory holds the state of every account, and nothing that grows
-//! with the number of events: see [`ids`] for how repeats are told apart without that.
+//! with the number of events: see `ids` for how repeats are told apart without that.
 //!
 //! A record that is not the one which was applied is found by its chain: every posting keeps a tag of the partition's
 //! chain right after it, and the position of record keeps the whole hash.
