@@ -64,8 +64,10 @@ impl System {
     /// A gateway, a ledger and a projector on real Kafka, PostgreSQL and ClickHouse, configured as by
     /// `docker-compose.yml`.
     pub(crate) async fn distributed() -> Self {
-        let (kafka, postgres, clickhouse) =
-            tokio::join!(tests::kafka::cluster(), tests::postgres::database(), tests::clickhouse::database());
+        // One after the other: where one cannot be had, the test fails at once and leaves no other half started.
+        let kafka = tests::kafka::cluster().await;
+        let postgres = tests::postgres::database().await;
+        let clickhouse = tests::clickhouse::database().await;
         let folder = tempfile::tempdir().expect("a folder");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
         let mut environment: Vec<(String, String)> = distributed_variables()
