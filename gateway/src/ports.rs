@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal,
-    Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, Balance, Command, Done, GrantCredit, Granted, IssueKey, IssuedKey, KeyInfo, KeyView, OpenAccount,
+    OpenedAccount, Refusal, Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -37,6 +37,10 @@ pub trait Ledger: Send + Sync + 'static {
     async fn issue_key(&self, command: IssueKey) -> Result<IssuedKey, LedgerError>;
     /// Gives credit; returns when the ledger has applied it.
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError>;
+    /// An account's live keys.
+    async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError>;
+    /// Carries out a command on an account; returns when the ledger has applied it.
+    async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError>;
 }
 
 /// The usage store can't be asked just now.

@@ -13,9 +13,9 @@ use crate::outside::fresh_id;
 /// Credit given is drawn in the order in which it was given.
 pub(super) const GRANT_PRIORITY: u8 = 100;
 
-const MAX_NAME_CHARACTERS: usize = 100;
-const MAX_REASON_CHARACTERS: usize = 500;
-const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
+pub(super) const MAX_NAME_CHARACTERS: usize = 100;
+pub(super) const MAX_REASON_CHARACTERS: usize = 500;
+pub(super) const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
 
 /// A key that is made, but not issued yet.
 pub(super) struct NewKey {

@@ -9,7 +9,7 @@ use sqlx::error::ErrorKind;
 use sqlx::{Sqlite, SqlitePool, Transaction, query};
 
 use crate::store::commit::{PostingRow, QuarantineRow, TransferRow};
-use crate::store::read::signed;
+use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
 
 const DOING: &str = "commit a batch";
@@ -94,6 +94,13 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
     }
     for (statement, rows) in statements {
         query(statement).bind(rows).execute(&mut *transaction).await.map_err(refused)?;
+    }
+    for (account, due) in &commit.renewals {
+        let renewal = match due {
+            Some(at) => query(RENEWAL).bind(account.0).bind(at.as_micros()),
+            None => query(NO_RENEWAL).bind(account.0),
+        };
+        renewal.execute(&mut *transaction).await.map_err(refused)?;
     }
     for row in &commit.quarantined {
         quarantine(&mut transaction, partition, row).await.map_err(refused)?;

@@ -75,9 +75,9 @@ impl Sums {
 
     fn totals(&self) -> UsageTotals {
         let [requests, prompt, cached_prompt, completion, reasoning, pico] = self.0;
-        let count = |sum: i128| u64::try_from(sum).unwrap();
+        let count = |sum: i128| i64::try_from(sum).unwrap();
         UsageTotals {
-            requests: count(requests),
+            requests: u64::try_from(requests).unwrap(),
             prompt_tokens: count(prompt),
             cached_prompt_tokens: count(cached_prompt),
             completion_tokens: count(completion),

@@ -1,11 +1,10 @@
 //! Random logs in random batches, against the plain model.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use eventlog::Sink;
-use projector::{Grain, ProjectorSink};
+use projector::Grain;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use super::engine::Engine;
 use super::model::Model;
-use super::requests::{Request, batch, record};
+use super::requests::{Request, batch, record, sink_of};
 
 const PARTITIONS: u32 = 3;
 const HOUR: i64 = 3_600_000_000;
@@ -98,7 +97,7 @@ async fn check(engine: Engine, steps: Vec<Step>, cuts: Vec<Cut>, ranges: Vec<(Op
             store = engine.open().await;
         }
         let partition = PartitionId(partition);
-        let sink = ProjectorSink::new(Arc::clone(&store), PARTITIONS);
+        let sink = sink_of(&store, PARTITIONS);
         let log: Vec<_> = logs.get(&partition).into_iter().flatten().map(|(payload, _)| payload.clone()).collect();
         let from = sink.position(partition).await.unwrap();
         let cut = batch(partition, &log, from, records);
