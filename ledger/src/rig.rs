@@ -79,11 +79,16 @@ impl Rig {
 
     /// Another process's ledger on the same store and log, as it were.
     pub(crate) fn another_ledger(&self) -> Arc<Ledger> {
+        self.another_ledger_with(catalogue())
+    }
+
+    /// The same with other plans on sale.
+    pub(crate) fn another_ledger_with(&self, catalogue: Catalogue) -> Arc<Ledger> {
         Arc::new(Ledger::new(Parts {
             store: Arc::clone(&self.store),
             log: Arc::clone(&self.log) as Arc<dyn EventLog>,
             feed: Arc::default(),
-            catalogue: catalogue(),
+            catalogue,
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
             apply_timeout: APPLY_TIMEOUT,
@@ -138,7 +143,7 @@ impl Drop for Rig {
     }
 }
 
-fn catalogue() -> Catalogue {
+pub(crate) fn catalogue() -> Catalogue {
     let plan = |id: &str, max_keys, trial: &str, price: &str, tokens| PlanTerms {
         id: id.into(),
         price_usd: price.parse().unwrap(),

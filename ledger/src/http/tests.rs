@@ -100,24 +100,24 @@ async fn changes_of_an_account_are_one_message_each() {
     let account = format!("/internal/v1/accounts/{id}");
     let commands = format!("{account}/commands");
     let stripe = json!({"processor": "stripe", "id": "p1"});
-    let pay = json!({"command": "record_payment", "payment": stripe, "amount_usd": "20", "fee_usd": "0.5"});
+    let pay = json!({"record_payment": {"payment": stripe, "amount_usd": "20", "fee_usd": "0.5"}});
     let (status, paid) = client.post(&commands, &pay).await;
     assert_eq!((status, &paid["amount_usd"], &paid["balance_usd"]), (200, &json!("20"), &json!("25")), "{paid}");
     assert_eq!(client.post(&commands, &pay).await, (200, paid));
-    let dear = json!({"command": "subscribe", "plan": "launch"});
+    let dear = json!({"subscribe": {"plan": "launch"}});
     let low = json!({"code": "credit_too_low", "price_usd": "65", "credit_usd": "25"});
     assert_eq!(client.post(&commands, &dear).await, (402, low));
     let key = opened["key"]["key_id"].clone();
-    let named = json!({"command": "update_key", "key_id": key, "name": "laptop"});
+    let named = json!({"update_key": {"key_id": key, "name": "laptop"}});
     assert_eq!(client.post(&commands, &named).await.0, 200);
     let (status, keys) = client.get(&format!("{account}/keys")).await;
     assert_eq!((status, &keys[0]["key_id"], &keys[0]["name"]), (200, &key, &json!("laptop")), "{keys}");
 
     for (body, detail) in [
-        (json!({"command": "enrich"}), "unknown variant `enrich`"),
-        (json!({"command": "suspend"}), "missing field `reason`"),
-        (json!({"command": "suspend", "reason": "r", "balance_usd": "9"}), "unknown field `balance_usd`"),
-        (json!({"command": "record_payment", "payment": stripe, "amount_usd": 20}), "amount_usd"),
+        (json!({"enrich": {}}), "unknown variant `enrich`"),
+        (json!({"suspend": {}}), "missing field `reason`"),
+        (json!({"suspend": {"reason": "r", "balance_usd": "9"}}), "unknown field `balance_usd`"),
+        (json!({"record_payment": {"payment": stripe, "amount_usd": 20}}), "record_payment.amount_usd"),
     ] {
         let (status, refused) = client.post(&commands, &body).await;
         assert_eq!((status, &refused["field"]), (422, &json!("body")), "{refused}");

@@ -103,7 +103,7 @@ fn invalid(field: &str, detail: impl Into<String>) -> Refusal {
     Refusal::Invalid { field: field.into(), detail: detail.into() }
 }
 
-fn not_closed(state: &AccountState) -> Result<(), Refusal> {
+pub(super) fn not_closed(state: &AccountState) -> Result<(), Refusal> {
     if state.closed { Err(invalid("account", "is closed for good; open another one")) } else { Ok(()) }
 }
 

@@ -6,6 +6,7 @@ use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1};
 use schemas::money::MAX_USD;
 use schemas::{EventData, EventId, KeyId, LotId};
 
+use super::command::not_closed;
 use super::contact::label;
 use super::{Ledger, LedgerError};
 use crate::outside::fresh_id;
@@ -35,6 +36,7 @@ impl Ledger {
         let name = label("name", &command.name, MAX_NAME_CHARACTERS)?;
         let _turn = self.turn(command.account_id).await;
         let stored = self.stored(command.account_id).await?;
+        not_closed(&stored.state)?;
         if let Some(limit) = stored.state.plan.max_keys
             && stored.state.keys.len() >= limit as usize
         {

@@ -8,7 +8,7 @@ use crate::{EventId, KeyId, LotId, Usd};
 
 /// A change of one account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Takes the access to the API away. Money stays as it is. Nothing happens where an operator did so already.
     Suspend {

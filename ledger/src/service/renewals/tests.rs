@@ -8,7 +8,7 @@ use schemas::{AccountId, EventData, Timestamp};
 
 use super::Renewals;
 use super::due::{Next, next};
-use crate::rig::Rig;
+use crate::rig::{Rig, catalogue};
 use crate::service::LedgerError;
 use crate::service::tests::payments::pay;
 use crate::service::tests::subscriptions::{balance, cancel, change, subscribed, tokens};
@@ -151,6 +151,28 @@ async fn ledgers_that_renew_at_the_same_time_renew_once() {
     let plans = entries.iter().filter(|entry| matches!(entry.detail, EntryDetail::Plan(_)));
     assert_eq!(plans.map(|entry| entry.amount_usd.to_string()).collect::<Vec<_>>(), ["-15", "-15"]);
     assert_eq!(rig.store.quarantine(None, 10).await.unwrap(), []);
+}
+
+/// The log keeps every try, so one that can't help is not made again.
+#[tokio::test]
+async fn an_event_that_can_not_post_is_appended_once() {
+    let rig = Rig::new().await;
+    let account = subscribed(&rig, "40").await;
+    let mut plans = catalogue();
+    plans.plans.get_mut("backpack").unwrap().tokens_per_month = u64::MAX;
+    let broken = Renewals::new(rig.another_ledger_with(plans));
+    rig.clock.set(time(ENDS[0]));
+    let before = rig.logged().await.0.len();
+    for _ in 0..2 {
+        assert_eq!(done(broken.look().await), 0);
+        assert_eq!(rig.logged().await.0.len(), before + 1);
+    }
+    let quarantined = rig.store.quarantine(None, 10).await.unwrap();
+    let reasons: Vec<_> = quarantined.iter().map(|(row, _)| row.reason.as_str()).collect();
+    assert_eq!(reasons, ["out_of_range"]);
+    // Nothing was posted, so a ledger with plans that make sense renews.
+    assert_eq!(look(&rig, &renewals(&rig), ENDS[0]).await, ["subscription.renewed"]);
+    assert_eq!(balance(&rig, account).await.balance_usd.to_string(), "15");
 }
 
 /// Terms that are no longer sold go on as they were sold; a plan that nobody sells can't be changed to.

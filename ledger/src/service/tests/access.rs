@@ -5,7 +5,7 @@ use schemas::api::{AccountStatus, Adjustment, Command, IssueKey, KeyInfo};
 use schemas::{AccountId, KeyId, LotId};
 use uuid::Uuid;
 
-use super::{done, execute, opened, refused, usd};
+use super::{done, execute, opened, refusal, refused, usd};
 use crate::rig::{PEPPER, Rig};
 
 fn why() -> String {
@@ -42,6 +42,8 @@ async fn access_is_taken_and_given_back_once_each() {
     for command in [suspend(), reinstate()] {
         assert_eq!(refused(&rig, account, command).await, "account: is closed for good; open another one");
     }
+    let key = rig.ledger.issue_key(IssueKey { account_id: account, name: "k".into() }).await;
+    assert_eq!(refusal(key).to_string(), "account: is closed for good; open another one");
     let empty = Command::Suspend { reason: " ".into() };
     assert_eq!(refused(&rig, account, empty).await, "reason: is empty; give it some text");
 }
