@@ -120,6 +120,14 @@ fn check_model(model: &Model, config: &Config) -> Result<()> {
         let range = 1..=schemas::usage::MAX_TOKENS;
         ensure!(range.contains(&value), "models: `{}`: {key} is {value}; it must be 1 to {}", model.id, range.end());
     }
+    let price = &model.price;
+    ensure!(
+        price.cached_input <= price.input,
+        "models: `{}`: price.cached_input is {}, above price.input, {}; a hold is for a prompt of which nothing is cached",
+        model.id,
+        price.cached_input,
+        price.input
+    );
     Ok(())
 }
 

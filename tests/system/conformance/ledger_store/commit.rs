@@ -73,6 +73,7 @@ fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
         subscription: None,
         payments: [].into(),
         disputes: [].into(),
+        decided_disputes: [].into(),
         corrections: [].into(),
         version: Offset(0),
     };
