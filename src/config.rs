@@ -75,7 +75,8 @@ fn defaults() -> Result<Config> {
 
 fn catalogue(config: &Config) -> Result<Catalogue> {
     let defaults = defaults()?;
-    let mut catalogue = Catalogue::default();
+    let paid_requests_per_minute = config.paid_requests_per_minute;
+    let mut catalogue = Catalogue { paid_requests_per_minute, ..Catalogue::default() };
     for plan in defaults.plans.into_iter().chain(config.plans.iter().cloned()) {
         let id = plan.id.clone();
         let terms = plan.on(catalogue.plans.get(&id)).with_context(|| {

@@ -22,6 +22,8 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Terms that replace those of the built-in plan of the same id, key by key, or a new plan.
     pub plans: Vec<PlanOverride>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    pub paid_requests_per_minute: u32,
     /// The log, in distributed mode.
     pub kafka: Option<Kafka>,
     /// The ledger's store, in distributed mode.
@@ -44,6 +46,7 @@ impl Default for Config {
             upstreams: Vec::new(),
             models: Vec::new(),
             plans: Vec::new(),
+            paid_requests_per_minute: 100,
             kafka: None,
             postgres: None,
             clickhouse: None,
