@@ -11,7 +11,7 @@ use std::time::Duration;
 use schemas::api::AccountView;
 use tokio::time::Instant;
 
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 const KEPT_AS_ONE: Duration = Duration::from_millis(10);
 /// What to wait for when too many requests run: nobody knows when one of them ends.
 const IN_FLIGHT_RETRY_SECONDS: u64 = 1;
