@@ -45,6 +45,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
     let figment = secrets(figment.merge(env), |name| std::env::var(name).ok());
     let config: Config = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
     check_secrets(&config)?;
+    check_kafka(&config)?;
     let catalogue = catalogue(&config)?;
     Ok(Loaded { config, catalogue })
 }
@@ -65,6 +66,16 @@ fn check_secrets(config: &Config) -> Result<()> {
     for (key, secret) in [("key_pepper", &config.key_pepper), ("ledger.secret", &config.ledger.secret)] {
         let empty = secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty());
         ensure!(!empty, "{key} is empty; set it to a long random text, such as `openssl rand -hex 32` prints");
+    }
+    Ok(())
+}
+
+/// What no client of Kafka would start with.
+fn check_kafka(config: &Config) -> Result<()> {
+    if let Some(kafka) = &config.kafka {
+        let (timeout, range) = (kafka.session_timeout_ms, 1_000..=300_000);
+        let known = range.contains(&timeout);
+        ensure!(known, "kafka.session_timeout_ms is {timeout}; it must be {} to {}", range.start(), range.end());
     }
     Ok(())
 }

@@ -137,6 +137,10 @@ pub struct Kafka {
     /// Copies of each partition when the topic is created.
     #[serde(default = "default_replication")]
     pub replication: u32,
+    /// How long a ledger or projector that is not heard of keeps its partitions before others take them over, in
+    /// milliseconds. Brokers refuse less than their `group.min.session.timeout.ms`, which is 6,000 by default.
+    #[serde(default = "default_session_timeout_ms")]
+    pub session_timeout_ms: u32,
 }
 
 fn default_topic() -> String {
@@ -149,6 +153,10 @@ fn default_partitions() -> u32 {
 
 fn default_replication() -> u32 {
     1
+}
+
+fn default_session_timeout_ms() -> u32 {
+    10_000
 }
 
 /// PostgreSQL.

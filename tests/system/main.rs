@@ -8,6 +8,7 @@ mod client;
 mod compose;
 mod conformance;
 mod export;
+mod kills;
 mod limits;
 mod proxy;
 mod quarantine;
