@@ -23,6 +23,7 @@ pub(super) fn opened(event: &Event, data: &AccountOpenedV1, offset: Offset) -> A
         payments: BTreeMap::new(),
         disputes: BTreeMap::new(),
         corrections: BTreeMap::new(),
+        invoices_issued: 0,
         version: offset,
     }
 }
