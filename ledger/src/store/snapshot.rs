@@ -12,7 +12,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::read::{HeadRow, Money, json, offset, partition, unreadable};
-use super::{Head, StoreError, StoredAccount};
+use super::{Head, InvoiceRow, StoreError, StoredAccount};
 
 /// One moment of a store. Nothing that is committed after it was taken is in it.
 #[async_trait]
@@ -36,6 +36,14 @@ pub trait Snapshot: Send {
         to: Offset,
     ) -> Result<Vec<StoredQuarantine>, StoreError>;
 
+    /// Invoices that a partition's records issued, likewise.
+    async fn invoices(
+        &mut self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<InvoiceRow>, StoreError>;
+
     /// Accounts in the order of their ids, after `after`, at most `limit`, each with what is kept beside its state.
     async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError>;
 
@@ -48,7 +56,7 @@ pub trait Snapshot: Send {
     /// Rows that belong to nothing: lots and keys of no account, transfers of no posting. One line for each of the first.
     async fn strays(&mut self) -> Result<Vec<String>, StoreError>;
 
-    /// Postings and quarantined records that are not before their partition's position of record: their places.
+    /// Postings, quarantined records and invoices that are not before their partition's position of record: their places.
     async fn beyond(&mut self) -> Result<Vec<Position>, StoreError>;
 }
 
@@ -224,6 +232,8 @@ pub(super) const BEYOND: &str = "\
         SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND p.log_offset < h.next_offset)
     UNION SELECT partition_no, log_offset FROM quarantine q WHERE NOT EXISTS (
         SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND q.log_offset < h.next_offset)
+    UNION SELECT partition_no, log_offset FROM invoices i WHERE NOT EXISTS (
+        SELECT 1 FROM positions h WHERE h.partition_no = i.partition_no AND i.log_offset >= 0 AND i.log_offset < h.next_offset)
     LIMIT 10";
 
 pub(super) const QUARANTINE: &str = "\
@@ -528,6 +538,17 @@ macro_rules! snapshot {
                 let rows = query_as(QUARANTINED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
                 let rows: Vec<QuarantineRow> = rows.fetch_all(&mut *self.0).await.map_err(failed)?;
                 rows.into_iter().map(QuarantineRow::read).collect()
+            }
+
+            async fn invoices(
+                &mut self,
+                partition: PartitionId,
+                from: Offset,
+                to: Offset,
+            ) -> Result<Vec<InvoiceRow>, StoreError> {
+                let rows = query_as(AUDITED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows: Vec<InvoiceColumns> = rows.fetch_all(&mut *self.0).await.map_err(failed)?;
+                rows.iter().map(InvoiceColumns::read).collect()
             }
 
             async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError> {

@@ -31,6 +31,7 @@ fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         postings: vec![],
         transfers: vec![],
         quarantined: vec![],
+        invoices: vec![],
     }
 }
 
@@ -74,6 +75,7 @@ fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
         payments: [].into(),
         disputes: [].into(),
         corrections: [].into(),
+        invoices_issued: 0,
         version: Offset(0),
     };
     (state, debt.negated())
