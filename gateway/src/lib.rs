@@ -13,6 +13,7 @@ mod completions;
 mod context;
 pub mod demo;
 mod error;
+mod invoices;
 mod json_edit;
 pub mod ledger_http;
 mod meter;
@@ -20,6 +21,7 @@ mod models;
 pub mod ports;
 pub mod server;
 mod sse;
+mod statement;
 mod upstream;
 mod usage;
 

@@ -40,6 +40,11 @@ struct Engines {
     _clickhouse: tests::clickhouse::Database,
 }
 
+/// Histories that tests write happened in some past month, and tests count events: no invoice comes by itself.
+fn by_hand() -> (String, String) {
+    ("MODELHUB_INVOICES__AUTOMATIC".to_owned(), "false".to_owned())
+}
+
 fn loopback() -> String {
     format!("127.0.0.1:{}", tests::port())
 }
@@ -55,7 +60,7 @@ impl System {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("modelhub.toml"), configuration).expect("a file");
         let address = loopback();
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone())];
+        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), by_hand()];
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), _engines: None };
         system.start("serve", address).await;
         system
@@ -91,6 +96,7 @@ impl System {
             })
             .collect();
         environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
+        environment.push(by_hand());
         environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
         let engines = Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse };
         let mut system =
