@@ -47,6 +47,9 @@ pub struct AccountState {
     pub decided_disputes: BTreeSet<DisputeId>,
     /// Usage that was corrected: what is charged for it now.
     pub corrections: BTreeMap<EventId, Corrected>,
+    /// Invoices that were numbered in its stream: above zero in the operator's own account only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub invoices_issued: u64,
     /// The offset of the last record applied to it, in its partition.
     pub version: Offset,
 }
@@ -117,4 +120,9 @@ impl AccountState {
         let mut disputes = self.disputes.values();
         disputes.try_fold(Usd::ZERO, |sum, dispute| sum.checked_add(lots::total(&dispute.frozen)?))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemas::api::AtPeriodEnd;
 use schemas::event::Period;
-use schemas::{DisputeId, EventId, KeyId, LotId, PaymentId, SubscriptionId, Timestamp, Usd};
+use schemas::{DisputeId, EventId, KeyId, LotId, Month, Offset, PaymentId, SubscriptionId, Timestamp, Usd};
 
 /// Why an event can't post. Its text names what is wrong; `code` is for tables and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,26 @@ pub enum Reason {
         /// As it was charged.
         charged: Usd,
     },
+    /// Invoices are issued by the operator's own account.
+    NotTheOperator,
+    /// The operator's own account holds nothing but the numbers of invoices, and is never invoiced.
+    OperatorAccount,
+    /// The invoice's range holds no record.
+    EmptyRange {
+        /// Where it begins after.
+        after: Option<Offset>,
+        /// Its last record.
+        through: Offset,
+    },
+    /// The event's id is not the one of its account and range, so the range could be invoiced twice.
+    OtherInvoice {
+        /// The event's id.
+        stated: EventId,
+        /// What its range's is.
+        derived: EventId,
+    },
+    /// The invoiced month was not over when the event happened.
+    MonthNotOver(Month),
 }
 
 impl Reason {
@@ -136,6 +156,11 @@ impl Reason {
             Self::DecidedOtherwise(_) => "decided_otherwise",
             Self::TooEarly { .. } => "too_early",
             Self::PriceMismatch { .. } => "price_mismatch",
+            Self::NotTheOperator => "not_the_operator",
+            Self::OperatorAccount => "operator_account",
+            Self::EmptyRange { .. } => "empty_range",
+            Self::OtherInvoice { .. } => "other_invoice",
+            Self::MonthNotOver(_) => "month_not_over",
         }
     }
 }
@@ -198,6 +223,16 @@ impl fmt::Display for Reason {
             Self::PriceMismatch { stated, charged } => {
                 write!(f, "the open period's price is stated as {stated} USD, but {charged} USD were charged")
             }
+            Self::NotTheOperator => f.write_str("only the operator's own account issues invoices"),
+            Self::OperatorAccount => f.write_str("the operator's own account only numbers invoices of others"),
+            Self::EmptyRange { after, through } => {
+                let after = after.map_or_else(|| "the start".to_owned(), |after| after.to_string());
+                write!(f, "no record is after {after} and not after {through}")
+            }
+            Self::OtherInvoice { stated, derived } => {
+                write!(f, "an invoice of that account and range has the event id {derived}, not {stated}")
+            }
+            Self::MonthNotOver(month) => write!(f, "{month} was not over yet"),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::meter::Recorder;
 use crate::ports::{Ledger, UsageStats};
 use crate::upstream::Upstreams;
-use crate::{auth, completions, models, rate_headers, usage};
+use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -81,6 +81,9 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))
         .route("/api/balance", get(usage::balance))
+        .route("/api/statement", get(statement::statement))
+        .route("/api/invoices", get(invoices::list))
+        .route("/api/invoices/{number}", get(invoices::show))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {

@@ -63,6 +63,12 @@ impl ApiError {
         }
     }
 
+    /// 404: no such invoice, or it is another account's, which is the same to who asks.
+    pub(crate) fn invoice_not_found(number: &str) -> Self {
+        let message = format!("There is no invoice `{number}`. GET /api/invoices lists yours.");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "invoice_not_found", message)
+    }
+
     /// 404: no such route.
     pub(crate) fn route_not_found(method: &http::Method, path: &str) -> Self {
         let message = format!("There is no {method} {path}. The base URL ends in /v1; see the API reference.");

@@ -13,6 +13,7 @@ mod completions;
 mod context;
 pub mod demo;
 mod error;
+mod invoices;
 mod json_edit;
 pub mod ledger_http;
 mod limits;
@@ -22,6 +23,7 @@ pub mod ports;
 mod rate_headers;
 pub mod server;
 mod sse;
+mod statement;
 mod upstream;
 mod usage;
 

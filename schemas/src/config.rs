@@ -34,6 +34,8 @@ pub struct Config {
     pub ledger: LedgerPort,
     /// The projector's port for health checks, in distributed mode.
     pub projector: ProjectorPort,
+    /// Monthly invoices.
+    pub invoices: Invoices,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -52,8 +54,23 @@ impl Default for Config {
             clickhouse: None,
             ledger: LedgerPort::default(),
             projector: ProjectorPort::default(),
+            invoices: Invoices::default(),
             key_pepper: None,
         }
+    }
+}
+
+/// Monthly invoices.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invoices {
+    /// Whether a ledger issues each month's invoices by itself when the month is over.
+    pub automatic: bool,
+}
+
+impl Default for Invoices {
+    fn default() -> Self {
+        Self { automatic: true }
     }
 }
 

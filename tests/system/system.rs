@@ -52,6 +52,11 @@ fn folder_with(configuration: &str) -> TempDir {
     folder
 }
 
+/// Histories that tests write happened in some past month, and tests count events: no invoice comes by itself.
+fn by_hand() -> (String, String) {
+    ("MODELHUB_INVOICES__AUTOMATIC".to_owned(), "false".to_owned())
+}
+
 fn loopback() -> String {
     format!("127.0.0.1:{}", tests::port())
 }
@@ -66,7 +71,7 @@ impl System {
     pub(crate) async fn embedded_with(configuration: &str) -> Self {
         let folder = folder_with(configuration);
         let address = loopback();
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone())];
+        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), by_hand()];
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), engines: None };
         system.start("serve", address).await;
         system
@@ -116,6 +121,7 @@ impl System {
             })
             .collect();
         environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
+        environment.push(by_hand());
         environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
         let engines = Engines { kafka, _postgres: postgres, _clickhouse: clickhouse };
         Self { address: gateway, folder, environment, services: Vec::new(), engines: Some(engines) }

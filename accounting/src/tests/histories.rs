@@ -2,7 +2,7 @@
 //!
 //! `PROPTEST_CASES` sets how many: 10,000 of 200 events and more take about a minute in a release build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rust_decimal::Decimal;
@@ -14,7 +14,7 @@ use schemas::{EventData, LotId, Usd};
 use super::events::*;
 use super::memory::Memory;
 use super::naive::{Account, AtEnd, NEVER, Plan, price_beyond};
-use super::random::{ACCOUNTS, Decision, Moment, PERIOD, PLANS, Step, moment};
+use super::random::{ACCOUNTS, Decision, Fault, Moment, PERIOD, PLANS, Step, moment};
 use crate::{LedgerAccount, Outcome};
 
 pub(super) fn cents(cents: i64) -> Usd {
@@ -36,13 +36,15 @@ enum Expected {
 /// Both sides of a history.
 pub(super) struct Telling {
     naive: BTreeMap<u32, Account>,
+    /// Accounts and where their invoices begin after; none before the operator's account is open.
+    invoices: Option<BTreeSet<(u32, Option<u64>)>>,
     posted: Vec<bool>,
     pub(super) records: Vec<(u32, Vec<u8>)>,
 }
 
 impl Telling {
     pub(super) fn new() -> Self {
-        Self { naive: BTreeMap::new(), posted: vec![], records: vec![] }
+        Self { naive: BTreeMap::new(), invoices: None, posted: vec![], records: vec![] }
     }
 
     /// Tells the reference; returns the record and what has to become of it. None where the step makes no sense now.
@@ -62,6 +64,9 @@ impl Telling {
             let record = vec![b'{', 0xff];
             self.push(moment.account, record.clone(), false);
             return Some((moment.account, record, Expected::Quarantined));
+        }
+        if let Step::Invoice { of, after, fault } = moment.step {
+            return Some(self.tell_invoice(id, moment.time, of, after, fault));
         }
         let (data, applies) = match (&moment.step, self.naive.get_mut(&moment.account)) {
             (Step::Open, None) => {
@@ -85,6 +90,44 @@ impl Telling {
         Some((moment.account, record, expected))
     }
 
+    fn tell_invoice(
+        &mut self,
+        id: u32,
+        time: i64,
+        of: u32,
+        after: Option<u64>,
+        fault: Fault,
+    ) -> (u32, Vec<u8>, Expected) {
+        let Some(issued) = &mut self.invoices else {
+            self.invoices = Some(BTreeSet::new());
+            let record = event_of(OPERATOR, id, micros(time), open()).encode().unwrap();
+            self.push(OPERATOR, record.clone(), true);
+            return (OPERATOR, record, Expected::Applied);
+        };
+        let of_whom = if fault == Fault::OfTheOperator { OPERATOR } else { of };
+        let month = if fault == Fault::TooEarly { "1970-01" } else { "1969-12" };
+        let through = after.unwrap_or(0) + u64::from(fault != Fault::EmptyRange);
+        let after = if fault == Fault::EmptyRange { Some(through) } else { after };
+        let event = issue(invoice(of_whom, month, after, through), micros(time));
+        let expected = match fault {
+            Fault::CustomersStream | Fault::OtherId => Expected::Quarantined,
+            _ if issued.contains(&(of_whom, after)) => Expected::Duplicate,
+            Fault::None => Expected::Applied,
+            Fault::OfTheOperator | Fault::EmptyRange | Fault::TooEarly => Expected::Quarantined,
+        };
+        if expected == Expected::Applied {
+            issued.insert((of, after));
+        }
+        let (subject, event) = match fault {
+            Fault::CustomersStream => (of, event_of(of, id, micros(time), event.data)),
+            Fault::OtherId => (OPERATOR, event_of(OPERATOR, id, micros(time), event.data)),
+            _ => (OPERATOR, event),
+        };
+        let record = event.encode().unwrap();
+        self.push(subject, record.clone(), expected != Expected::Quarantined);
+        (subject, record, expected)
+    }
+
     fn push(&mut self, account: u32, record: Vec<u8>, posts: bool) {
         self.records.push((account, record));
         self.posted.push(posts);
@@ -105,7 +148,7 @@ impl Telling {
 fn tell_account(account: &mut Account, step: &Step, id: u32, now: i64) -> Option<(EventData, bool)> {
     let is_open = !account.closed;
     Some(match *step {
-        Step::Open | Step::Garbage | Step::Repeat { .. } => return None,
+        Step::Open | Step::Garbage | Step::Repeat { .. } | Step::Invoice { .. } => return None,
         Step::Suspend => {
             account.suspended.insert(None);
             (suspend(), is_open)
@@ -383,6 +426,10 @@ proptest! {
                 compare(&memory, account, naive);
             }
             compare_books(&memory, &telling.naive);
+        }
+        if let Some(issued) = &telling.invoices {
+            let operator = &memory.accounts[&account_id(OPERATOR)];
+            prop_assert_eq!(operator.invoices_issued, issued.len() as u64);
         }
         for (account, naive) in &telling.naive {
             compare(&memory, *account, naive);

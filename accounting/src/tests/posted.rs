@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use schemas::EventData;
 use schemas::api::{AccountStatus, AtPeriodEnd, Standing};
 use schemas::event::SubscriptionChange;
+use schemas::{Event, EventData};
 
 use super::events::*;
+use super::memory::Memory;
 use super::saga::Saga;
-use crate::Outcome;
+use crate::{IssuedInvoice, Outcome};
 
 /// Accounts as they are shown here: without the customer they belong to.
 fn short(transfers: &[crate::Transfer]) -> Vec<String> {
@@ -58,6 +59,7 @@ fn every_event_type_posts_what_it_should() {
     payments();
     disputes();
     subscriptions();
+    invoices();
     let every: BTreeSet<String> =
         schemas::json_schema::all().into_iter().map(|(name, _)| name.replace(".json", "")).collect();
     SEEN.with_borrow(|seen| assert_eq!(*seen, every));
@@ -470,6 +472,30 @@ fn subscriptions() {
     ];
     let refunded = cancel(first, micros(400), Some(unused(usd("10"), 9)));
     check(&running, refunded, &back.each_ref().map(String::as_str), "6", "41");
+}
+
+/// Numbers are counted in the operator's stream; a range that is invoiced already uses none up.
+fn invoices() {
+    let mut memory = Memory::default();
+    let mut take = |event: &Event| memory.take(0, &[event.encode().unwrap()]).remove(0).outcome;
+    assert!(matches!(take(&event_of(OPERATOR, 1, micros(1), open())), Outcome::Applied(_)));
+    for (account, after, through, number) in
+        [(1, None, 9, Some(1)), (2, None, 7, Some(2)), (1, None, 12, None), (1, Some(9), 12, Some(3))]
+    {
+        let data = invoice(account, "1969-12", after, through);
+        let issued = issue(data, micros(0));
+        SEEN.with_borrow_mut(|seen| seen.insert(schema_of(&issued.data)));
+        let expected = number.map(|number| IssuedInvoice { number, event: data });
+        match (take(&issued), expected) {
+            (Outcome::Applied(posting), Some(_)) => {
+                assert_eq!((posting.invoice, posting.transfers, posting.detail), (expected, vec![], None));
+                assert_eq!((posting.amount, posting.balance), (usd("0"), usd("0")));
+            }
+            (Outcome::Duplicate, None) => {}
+            (other, _) => panic!("{other:?}: {data:?}"),
+        }
+    }
+    assert_eq!(memory.accounts[&account_id(OPERATOR)].invoices_issued, 3);
 }
 
 #[test]

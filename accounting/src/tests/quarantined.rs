@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use schemas::api::AtPeriodEnd;
 use schemas::event::{BillingAnchor, CreditSource, SubscriptionChange};
-use schemas::{EventData, SubscriptionId};
+use schemas::{Event, EventData, Month, Offset, SubscriptionId};
 
 use super::events::*;
+use super::memory::Memory;
 use super::saga::Saga;
 use crate::{AccountState, ChainHash, Fold, Outcome, Reason, RecordRef};
 
@@ -61,7 +62,12 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         | Reason::UnknownSubscription(_)
         | Reason::OtherPeriod { .. }
         | Reason::InvalidPeriod(_)
-        | Reason::PriceMismatch { .. } => reason.code(),
+        | Reason::PriceMismatch { .. }
+        | Reason::NotTheOperator
+        | Reason::OperatorAccount
+        | Reason::EmptyRange { .. }
+        | Reason::OtherInvoice { .. }
+        | Reason::MonthNotOver(_) => reason.code(),
     };
     let (stated, open) = (period(0, 1), period(0, 2));
     let money = usd("1");
@@ -97,6 +103,11 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         Reason::OtherPeriod { stated, open },
         Reason::InvalidPeriod(stated),
         Reason::PriceMismatch { stated: money, charged: money },
+        Reason::NotTheOperator,
+        Reason::OperatorAccount,
+        Reason::EmptyRange { after: None, through: Offset(0) },
+        Reason::OtherInvoice { stated: event_id(1), derived: event_id(2) },
+        Reason::MonthNotOver(Month::holding(micros(0))),
     ]
     .map(of)
     .into()
@@ -110,9 +121,40 @@ fn what_is_quarantined_changes_nothing() {
     usage_and_corrections(&mut table);
     payments_and_disputes(&mut table);
     subscriptions(&mut table);
+    invoices(&mut table);
     texts(&mut table);
     records(&mut table);
     assert_eq!(table.codes, every_code());
+}
+
+fn invoices(table: &mut Table) {
+    let opened = event_of(OPERATOR, 1, micros(1), open());
+    let mut check = |event: Event, code: &'static str| {
+        let mut memory = Memory::default();
+        memory.take(0, &[opened.encode().unwrap()]);
+        memory.take(0, &[event_of(1, 2, micros(1), open()).encode().unwrap()]);
+        let before = memory.accounts.clone();
+        let Outcome::Quarantined(reason) = memory.take(0, &[event.encode().unwrap()]).remove(0).outcome else {
+            panic!("not quarantined: {event:?}")
+        };
+        assert_eq!((reason.code(), &memory.accounts), (code, &before), "{reason}: {event:?}");
+        assert!(!reason.to_string().is_empty());
+        table.codes.insert(code);
+    };
+    let data = invoice(1, "1969-12", Some(3), 9);
+    check(Event { subject: account_id(1), ..issue(data, micros(0)) }, "not_the_operator");
+    check(Event { subject: account_id(7), ..issue(data, micros(0)) }, "not_the_operator");
+    for customers in [key(1), suspend(), close(), grant(1, usd("5"), 1), usage(1), pay(1, 1, usd("5"), None)] {
+        check(event_of(OPERATOR, 3, micros(1), customers), "operator_account");
+    }
+    check(issue(invoice(OPERATOR, "1969-12", None, 9), micros(0)), "operator_account");
+    check(issue(invoice(1, "1969-12", Some(9), 9), micros(0)), "empty_range");
+    check(issue(invoice(1, "1969-12", Some(9), 8), micros(0)), "empty_range");
+    let other = issue(invoice(1, "1969-12", None, 9), micros(0));
+    check(Event { id: other.id, ..issue(data, micros(0)) }, "other_invoice");
+    check(issue(invoice(1, "1970-01", None, 9), micros(0)), "month_not_over");
+    check(issue(data, micros(-1)), "month_not_over");
+    check(event_of(OPERATOR, 4, micros(1), open()), "already_open");
 }
 
 fn accounts_and_keys(table: &mut Table) {

@@ -27,25 +27,108 @@ pub(super) enum Step {
     Key(u32),
     RenameKey(u32),
     RevokeKey(u32),
-    Grant { lot: u32, cents: i64, priority: u8, until: Option<i64>, is_v2: bool },
-    Give { lot: u32, cents: i64 },
-    Take { lot: Option<u32>, cents: i64 },
-    Expire { lot: u32 },
-    Use { counts: [u64; 3], is_v2: bool, lie: bool },
-    Correct { which: usize, counts: [u64; 3], lot: u32, stale: bool },
-    Pay { payment: u32, lot: u32, cents: i64, fee: i64 },
-    Fail { payment: u32 },
-    Refund { payment: u32, cents: i64, elsewhere: bool },
-    Dispute { dispute: u32, payment: u32, cents: i64, suspend: bool },
-    Decide { dispute: u32, payment: Option<u32>, won: bool, reinstate: bool },
-    Start { plan: usize, payment: Option<u32> },
-    Renew { plan: usize, payment: Option<u32>, stale: bool },
-    Switch { plan: usize, at: i64, lot: u32, stale: bool },
-    Plan { plan: Decision },
-    PastDue { stale: bool },
-    Cancel { at: i64, back: Option<u32>, stale: bool },
+    Grant {
+        lot: u32,
+        cents: i64,
+        priority: u8,
+        until: Option<i64>,
+        is_v2: bool,
+    },
+    Give {
+        lot: u32,
+        cents: i64,
+    },
+    Take {
+        lot: Option<u32>,
+        cents: i64,
+    },
+    Expire {
+        lot: u32,
+    },
+    Use {
+        counts: [u64; 3],
+        is_v2: bool,
+        lie: bool,
+    },
+    Correct {
+        which: usize,
+        counts: [u64; 3],
+        lot: u32,
+        stale: bool,
+    },
+    Pay {
+        payment: u32,
+        lot: u32,
+        cents: i64,
+        fee: i64,
+    },
+    Fail {
+        payment: u32,
+    },
+    Refund {
+        payment: u32,
+        cents: i64,
+        elsewhere: bool,
+    },
+    Dispute {
+        dispute: u32,
+        payment: u32,
+        cents: i64,
+        suspend: bool,
+    },
+    Decide {
+        dispute: u32,
+        payment: Option<u32>,
+        won: bool,
+        reinstate: bool,
+    },
+    Start {
+        plan: usize,
+        payment: Option<u32>,
+    },
+    Renew {
+        plan: usize,
+        payment: Option<u32>,
+        stale: bool,
+    },
+    Switch {
+        plan: usize,
+        at: i64,
+        lot: u32,
+        stale: bool,
+    },
+    Plan {
+        plan: Decision,
+    },
+    PastDue {
+        stale: bool,
+    },
+    Cancel {
+        at: i64,
+        back: Option<u32>,
+        stale: bool,
+    },
+    /// The operator issues an invoice, or opens its own account where it has none.
+    Invoice {
+        of: u32,
+        after: Option<u64>,
+        fault: Fault,
+    },
     Garbage,
-    Repeat { which: usize },
+    Repeat {
+        which: usize,
+    },
+}
+
+/// What is wrong with an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    CustomersStream,
+    OfTheOperator,
+    EmptyRange,
+    OtherId,
+    TooEarly,
 }
 
 /// What is decided for the end of a period.
@@ -69,7 +152,7 @@ pub(super) fn moment() -> impl Strategy<Value = Moment> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![6 => of_accounts(), 9 => of_credit(), 22 => of_usage(), 18 => of_payments(), 14 => of_plans(), 4 => of_the_log()]
+    prop_oneof![6 => of_accounts(), 9 => of_credit(), 22 => of_usage(), 18 => of_payments(), 14 => of_plans(), 4 => of_the_log(), 2 => of_invoices()]
 }
 
 fn of_accounts() -> impl Strategy<Value = Step> {
@@ -135,6 +218,12 @@ fn of_plans() -> impl Strategy<Value = Step> {
         2 => (-200..PERIOD + 200, prop::option::of(0..30_u32), rarely())
             .prop_map(|(at, back, stale)| Step::Cancel { at, back, stale }),
     ]
+}
+
+fn of_invoices() -> impl Strategy<Value = Step> {
+    let faults = [Fault::CustomersStream, Fault::OfTheOperator, Fault::EmptyRange, Fault::OtherId, Fault::TooEarly];
+    let fault = prop_oneof![3 => Just(Fault::None), 2 => prop::sample::select(faults.to_vec())];
+    (0..ACCOUNTS, prop::option::of(0..6_u64), fault).prop_map(|(of, after, fault)| Step::Invoice { of, after, fault })
 }
 
 fn of_the_log() -> impl Strategy<Value = Step> {

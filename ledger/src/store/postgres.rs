@@ -1,6 +1,7 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
 mod audited;
+mod invoices;
 mod reset;
 mod write;
 

@@ -5,6 +5,7 @@
 //! else, and one sync a batch is cheap.
 
 mod audited;
+mod invoices;
 mod reset;
 mod write;
 

@@ -39,6 +39,17 @@ macro_rules! snapshot {
                 rows.into_iter().map(QuarantineRow::read).collect()
             }
 
+            async fn invoices(
+                &mut self,
+                partition: PartitionId,
+                from: Offset,
+                to: Offset,
+            ) -> Result<Vec<InvoiceRow>, StoreError> {
+                let rows = query_as(AUDITED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows: Vec<InvoiceColumns> = rows.fetch_all(&mut *self.0).await.map_err(failed)?;
+                rows.iter().map(InvoiceColumns::read).collect()
+            }
+
             async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError> {
                 let after = after.map(|id| id.0);
                 let page = query_as(ACCOUNTS).bind(after).bind(i64::from(limit));

@@ -31,6 +31,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         postings: vec![],
         transfers: vec![],
         quarantined: vec![],
+        invoices: vec![],
     }
 }
 
@@ -75,6 +76,7 @@ fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
         disputes: [].into(),
         decided_disputes: [].into(),
         corrections: [].into(),
+        invoices_issued: 0,
         version: Offset(0),
     };
     (state, debt.negated())
