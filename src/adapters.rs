@@ -9,8 +9,9 @@ use gateway::ledger_http::HttpLedger;
 use gateway::ports::{Ledger, LedgerError, StatsUnavailable, UsageStats};
 use projector::{Postings, PostingsUnavailable, UsageStore};
 use schemas::api::{
-    AccountView, Balance, Command, Done, GrantCredit, Granted, IssueKey, IssuedKey, KeyInfo, KeyView, OpenAccount,
-    OpenedAccount, PostedAmount, Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, Balance, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery,
+    IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, Position, Usd};
@@ -41,6 +42,18 @@ impl Ledger for InProcessLedger {
 
     async fn statement(&self, query: StatementQuery) -> Result<Statement, LedgerError> {
         self.0.statement(query).await.map_err(error)
+    }
+
+    async fn invoice(&self, query: InvoiceQuery) -> Result<Invoice, LedgerError> {
+        self.0.invoice(query).await.map_err(error)
+    }
+
+    async fn invoices(&self, query: InvoicesQuery) -> Result<Invoices, LedgerError> {
+        self.0.invoices(query).await.map_err(error)
+    }
+
+    async fn issue_invoices(&self, command: IssueInvoices) -> Result<IssuedInvoices, LedgerError> {
+        self.0.issue_invoices(command).await.map_err(error)
     }
 
     async fn open_account(&self, command: OpenAccount) -> Result<OpenedAccount, LedgerError> {

@@ -160,7 +160,11 @@ pub(crate) fn catalogue() -> Catalogue {
         plan("launch", None, "0", "65", 5_000),
         plan("paid", None, "0", "0", 0),
     ];
-    Catalogue { plans: plans.map(|plan| (plan.id.clone(), plan)).into(), models: BTreeMap::new() }
+    Catalogue {
+        plans: plans.map(|plan| (plan.id.clone(), plan)).into(),
+        models: BTreeMap::new(),
+        paid_requests_per_minute: 100,
+    }
 }
 
 /// Time stands still unless it is moved, and randomness counts.

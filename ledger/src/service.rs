@@ -4,12 +4,15 @@
 mod command;
 mod commands;
 mod contact;
+mod invoices;
 mod open;
 mod outcome;
 mod questions;
 mod renewals;
 #[cfg(test)]
 mod tests;
+
+pub use self::invoices::monthly;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@
 mod account;
 mod command;
 mod entry;
+mod invoice;
 mod statement;
 mod stats;
 mod subscription;
@@ -15,6 +16,10 @@ pub use account::{
 };
 pub use command::{Adjustment, Command, CorrectedTokens, Done, KeyInfo, OutsideId, When};
 pub use entry::{AdjustmentKind, ClosedPeriod, CorrectionEntry, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
+pub use invoice::{
+    Invoice, InvoiceHead, InvoiceItem, InvoiceLine, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
+    IssuedInvoices,
+};
 pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, PostedAmount, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};
@@ -58,6 +63,12 @@ pub enum Refusal {
         price_usd: crate::Usd,
         /// What there is.
         credit_usd: crate::Usd,
+    },
+    /// No such invoice, or it is another account's.
+    #[error("no invoice {number}; list what exists with `modelhub admin invoices list` or GET /api/invoices")]
+    UnknownInvoice {
+        /// As it was asked for.
+        number: u64,
     },
     /// The command makes no sense as it is.
     #[error("{field}: {detail}")]

@@ -37,6 +37,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let renewals = Renewals::new(service.clone());
     let until = stop.clone();
     let renewing = tokio::spawn(async move { renewals.run(until).await });
+    shared::invoices(&config, &service, &stop);
     let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
     tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");
     // Commands wait for the consumer, so that goes last.

@@ -7,6 +7,7 @@ DELETE FROM keys;
 DELETE FROM postings;
 DELETE FROM transfers;
 DELETE FROM quarantine;
+DELETE FROM invoices;
 
 CREATE TABLE renewals (
     account_id BLOB    NOT NULL PRIMARY KEY,

@@ -59,7 +59,7 @@ impl IntoResponse for Failure {
         let (status, code, message) = match self {
             Self::Refused(refusal) => {
                 let status = match refusal {
-                    Refusal::UnknownAccount { .. } => StatusCode::NOT_FOUND,
+                    Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } => StatusCode::NOT_FOUND,
                     Refusal::EmailTaken { .. } => StatusCode::CONFLICT,
                     Refusal::CreditTooLow { .. } => StatusCode::PAYMENT_REQUIRED,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
@@ -132,6 +132,13 @@ impl Named for KeyHash {
 impl Named for PartitionId {
     fn refusal(text: String) -> Refusal {
         Refusal::Invalid { field: "partition".into(), detail: format!("`{text}` is not a partition's number") }
+    }
+}
+
+/// An invoice's number.
+impl Named for u64 {
+    fn refusal(text: String) -> Refusal {
+        Refusal::Invalid { field: "number".into(), detail: format!("`{text}` is not an invoice's number, such as 17") }
     }
 }
 

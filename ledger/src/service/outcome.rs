@@ -12,7 +12,7 @@ use super::{Ledger, LedgerError};
 use crate::store::Fate;
 
 /// The `source` of events that commands make.
-const SOURCE: &str = "/modelhub/ledger";
+pub(super) const SOURCE: &str = "/modelhub/ledger";
 
 /// Between two looks at a position that another process moves: the first, and the longest.
 const FIRST_POLL: Duration = Duration::from_millis(5);

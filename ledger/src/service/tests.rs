@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod corrections;
 mod credit;
+mod invoices;
 pub(crate) mod payments;
 pub(crate) mod subscriptions;
 mod waiting;

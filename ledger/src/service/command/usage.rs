@@ -44,7 +44,7 @@ impl Ledger {
         let charged = charged(&recorded).ok_or_else(unknown)?;
         let event = self.event_at(recorded.position).await?;
         let usage = event.data.usage().ok_or_else(unknown)?;
-        let before = state.corrections.get(&usage_event_id).copied().unwrap_or(charged);
+        let before = state.corrections.get(&usage_event_id).map_or(charged, |now| now.charge);
         let tokens = over(before.tokens, corrected);
         if !tokens.is_consistent() {
             let TokenCounts { prompt, cached_prompt, completion, reasoning } = tokens;
