@@ -198,6 +198,13 @@ async fn planted_corruption_is_named() {
             "strays",
             None,
         ),
+        planted(
+            "ledger",
+            format!("INSERT INTO renewals SELECT account_id, 5 FROM accounts WHERE {of_1}"),
+            "accounts",
+            None,
+        ),
+        planted("ledger", "INSERT INTO renewals VALUES (zeroblob(16), 5)", "strays", None),
         planted("ledger", "UPDATE quarantine SET reason = 'none'", "quarantine", Some((garbage, "reason"))),
         planted("ledger", format!("UPDATE accounts SET balance_usd = balance_usd + 1 WHERE {of_1}"), "balances", None),
         planted("ledger", format!("UPDATE accounts SET debt_usd = 1 WHERE {of_1}"), "accounts", None),

@@ -100,6 +100,7 @@ fn columns(state: &AccountState) -> AccountColumns {
         debt: state.debt,
         balance: Usd::ZERO,
         version: state.version,
+        due_at: state.subscription.as_ref().map(|live| live.period.end),
     }
 }
 

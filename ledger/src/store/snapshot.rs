@@ -66,7 +66,7 @@ pub trait Snapshot: Send {
     /// Postings and transfers of every account.
     async fn counts(&mut self) -> Result<BTreeMap<AccountId, Counts>, StoreError>;
 
-    /// Rows that belong to nothing: lots and keys of no account, transfers of no posting. One line for each of the first.
+    /// Rows that belong to nothing: lots, keys and renewals of no account, transfers of no posting. One line for each of the first.
     async fn strays(&mut self) -> Result<Vec<String>, StoreError>;
 
     /// Postings, quarantined records and invoices that are not before their partition's position of record: their places.

@@ -23,9 +23,9 @@ pub struct AccountRows {
     pub keys: BTreeMap<KeyId, KeyColumns>,
 }
 
-/// Columns of `accounts`.
+/// Columns of `accounts`, and the one of `renewals`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the columns of `accounts`, as in `AccountState`")]
+#[expect(missing_docs, reason = "the columns of `accounts` and `renewals`, as in `AccountState`")]
 pub struct AccountColumns {
     pub status: String,
     pub plan: PlanTerms,
@@ -34,6 +34,7 @@ pub struct AccountColumns {
     pub debt: Usd,
     pub balance: Usd,
     pub version: Offset,
+    pub due_at: Option<Timestamp>,
 }
 
 /// Columns of `lots`.

@@ -17,7 +17,8 @@ pub(in crate::store) const QUARANTINED: &str = "\
     FROM quarantine WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset";
 
 pub(in crate::store) const ACCOUNTS: &str = "\
-    SELECT account_id, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset
+    SELECT account_id, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset,
+        (SELECT r.due_at FROM renewals r WHERE r.account_id = accounts.account_id) AS due_at
     FROM accounts WHERE $1 IS NULL OR account_id > $1 ORDER BY account_id LIMIT $2";
 
 pub(in crate::store) const LOTS: &str = "\
@@ -33,7 +34,7 @@ pub(in crate::store) const COUNTS: &str = "\
         CAST(count(t.event_id) AS bigint) AS transfers
     FROM postings p LEFT JOIN transfers t ON t.event_id = p.event_id GROUP BY p.account_id";
 
-pub(in crate::store) const STRAYS: [(&str, &str); 3] = [
+pub(in crate::store) const STRAYS: [(&str, &str); 4] = [
     (
         "a lot of no account",
         "SELECT l.lot_id AS id FROM lots l WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = l.account_id) LIMIT 10",
@@ -41,6 +42,10 @@ pub(in crate::store) const STRAYS: [(&str, &str); 3] = [
     (
         "a key of no account",
         "SELECT k.key_id AS id FROM keys k WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = k.account_id) LIMIT 10",
+    ),
+    (
+        "a renewal of no account",
+        "SELECT r.account_id AS id FROM renewals r WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = r.account_id) LIMIT 10",
     ),
     (
         "a transfer of no posting",

@@ -21,6 +21,7 @@ pub(in crate::store) struct AccountRow {
     debt_usd: Money,
     balance_usd: Money,
     version_offset: i64,
+    due_at: Option<i64>,
 }
 
 #[derive(FromRow)]
@@ -54,6 +55,7 @@ impl AccountRow {
             debt: self.debt_usd.0,
             balance: self.balance_usd.0,
             version: offset(self.version_offset)?,
+            due_at: self.due_at.map(Timestamp::from_micros),
         })
     }
 }
