@@ -62,8 +62,8 @@ async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
             print::granted(&ledger.grant_credit(command).await?, json)
         }
         AdminCommand::ListKeys { account } => print::keys(&ledger.keys(account).await?, json),
-        AdminCommand::Change(change) => {
-            let (account, command) = change.into_command();
+        AdminCommand::OnAccount(command) => {
+            let (account, command) = command.into_command();
             print::done(&ledger.execute(account, command).await?, json)
         }
         AdminCommand::Balance { account } => print::balance(&ledger.balance(account).await?, json),

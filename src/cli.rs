@@ -1,6 +1,6 @@
 //! The command line.
 
-mod change;
+mod on_account;
 
 use std::path::PathBuf;
 
@@ -154,7 +154,7 @@ pub(crate) enum AdminCommand {
         account: AccountId,
     },
     #[command(flatten)]
-    Change(change::Change),
+    OnAccount(on_account::OnAccount),
     /// Print an account's balance and its lots.
     Balance {
         /// The account.

@@ -7,7 +7,7 @@ use schemas::{AccountId, EventId, KeyId, LotId, Usd};
 
 /// A command on one account.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Change {
+pub(crate) enum OnAccount {
     /// Take an account's access to the API away; its money stays as it is.
     Suspend(Reasoned),
     /// Give an account its access back, whatever had taken it away.
@@ -265,7 +265,7 @@ pub(crate) enum Decision {
     Lost,
 }
 
-impl Change {
+impl OnAccount {
     /// The account and what is to be done to it.
     pub(crate) fn into_command(self) -> (AccountId, Command) {
         match self {
