@@ -8,6 +8,7 @@ mod client;
 mod compose;
 mod conformance;
 mod export;
+mod invoices;
 mod proxy;
 mod quarantine;
 mod readme;

@@ -114,7 +114,7 @@ impl System {
     }
 
     /// `modelhub`, configured as this system is.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelhub"));
         command.current_dir(self.folder.path()).envs(self.environment.iter().cloned());
         command

@@ -4,6 +4,7 @@ mod commit;
 mod contacts;
 mod events;
 mod history;
+mod invoices;
 mod reads;
 mod stage;
 
@@ -42,5 +43,8 @@ suite! {
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,
     contacts::everything_is_there_after_a_restart,
+    invoices::an_invoice_is_there_with_its_number,
+    invoices::what_is_open_is_what_no_invoice_covers,
+    invoices::a_cut_is_where_a_naive_reader_makes_it,
     history::any_history_in_any_batches_is_what_the_fold_makes_of_it,
 }
