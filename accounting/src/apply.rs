@@ -85,7 +85,7 @@ fn step(state: &mut AccountState, journal: &mut Journal, event: &Event) -> Resul
         EventData::PaymentDisputeClosed(data) => dispute::closed(state, journal, data).map(Some),
         EventData::SubscriptionStarted(data) => subscription::started(state, journal, data).map(Some),
         EventData::SubscriptionChanged(data) => subscription::changed(state, journal, data),
-        EventData::SubscriptionRenewed(data) => subscription::renewed(state, journal, data).map(Some),
+        EventData::SubscriptionRenewed(data) => subscription::renewed(state, journal, event.time, data).map(Some),
         EventData::SubscriptionPastDue(data) => subscription::past_due(state, data).map(|()| None),
         EventData::SubscriptionCanceled(data) => subscription::canceled(state, journal, data).map(Some),
     }

@@ -23,7 +23,7 @@ mod reason;
 mod subscription;
 mod transfer;
 
-pub use account::{AccountState, Key, Suspension};
+pub use account::{AccountState, Corrected, Key, Suspension};
 pub use chain::ChainHash;
 pub use document::{NotAnAccount, StateHash};
 pub use fold::{Entry, Fold, FoldedBatch, RecordRef};

@@ -44,6 +44,7 @@ pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
         topic: kafka.topic.clone(),
         partitions: kafka.partitions,
         replication: kafka.replication,
+        session_timeout: Duration::from_millis(kafka.session_timeout_ms.into()),
         client_id: client_id.to_owned(),
     });
     Ok(Arc::new(log.await.with_context(|| format!("kafka.brokers: {}", kafka.brokers))?))

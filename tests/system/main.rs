@@ -9,6 +9,8 @@ mod compose;
 mod conformance;
 mod export;
 mod invoices;
+mod kills;
+mod limits;
 mod proxy;
 mod quarantine;
 mod readme;

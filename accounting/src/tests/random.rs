@@ -98,7 +98,7 @@ pub(super) enum Step {
         stale: bool,
     },
     Plan {
-        plan: Option<usize>,
+        plan: Decision,
     },
     PastDue {
         stale: bool,
@@ -129,6 +129,14 @@ pub(super) enum Fault {
     EmptyRange,
     OtherId,
     TooEarly,
+}
+
+/// What is decided for the end of a period.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Decision {
+    Plan(usize),
+    End,
+    Stay,
 }
 
 /// What happens, to which account, and when, by the event's own word.
@@ -183,28 +191,29 @@ fn of_usage() -> impl Strategy<Value = Step> {
 fn of_payments() -> impl Strategy<Value = Step> {
     let rarely = || prop::bool::weighted(0.05);
     prop_oneof![
-        6 => (0..5_u32, 0..30_u32, -5..2_500_i64, 0..3_i64)
+        6 => (0..9_u32, 0..30_u32, -5..2_500_i64, 0..3_i64)
             .prop_map(|(payment, lot, cents, fee)| Step::Pay { payment, lot, cents, fee }),
-        1 => (0..5_u32).prop_map(|payment| Step::Fail { payment }),
-        3 => (0..5_u32, -5..1_200_i64, rarely())
+        1 => (0..9_u32).prop_map(|payment| Step::Fail { payment }),
+        3 => (0..9_u32, -5..1_200_i64, rarely())
             .prop_map(|(payment, cents, elsewhere)| Step::Refund { payment, cents, elsewhere }),
-        5 => (0..2_u32, 0..5_u32, -5..1_200_i64, any::<bool>())
+        5 => (0..4_u32, 0..9_u32, -5..1_200_i64, any::<bool>())
             .prop_map(|(dispute, payment, cents, suspend)| Step::Dispute { dispute, payment, cents, suspend }),
-        7 => (0..2_u32, prop::option::weighted(0.05, 0..5_u32), any::<bool>(), any::<bool>())
+        7 => (0..4_u32, prop::option::weighted(0.05, 0..9_u32), any::<bool>(), any::<bool>())
             .prop_map(|(dispute, payment, won, reinstate)| Step::Decide { dispute, payment, won, reinstate }),
     ]
 }
 
 fn of_plans() -> impl Strategy<Value = Step> {
     let plan = || 0..PLANS.len();
-    let payment = || prop::option::weighted(0.4, 0..5_u32);
+    let payment = || prop::option::weighted(0.4, 0..9_u32);
     let rarely = || prop::bool::weighted(0.07);
     prop_oneof![
         5 => (plan(), payment()).prop_map(|(plan, payment)| Step::Start { plan, payment }),
         6 => (plan(), payment(), rarely()).prop_map(|(plan, payment, stale)| Step::Renew { plan, payment, stale }),
         4 => (plan(), -200..PERIOD + 200, 0..30_u32, rarely())
             .prop_map(|(plan, at, lot, stale)| Step::Switch { plan, at, lot, stale }),
-        1 => prop::option::of(plan()).prop_map(|plan| Step::Plan { plan }),
+        2 => prop_oneof![plan().prop_map(Decision::Plan), Just(Decision::End), Just(Decision::Stay)]
+            .prop_map(|plan| Step::Plan { plan }),
         1 => rarely().prop_map(|stale| Step::PastDue { stale }),
         2 => (-200..PERIOD + 200, prop::option::of(0..30_u32), rarely())
             .prop_map(|(at, back, stale)| Step::Cancel { at, back, stale }),

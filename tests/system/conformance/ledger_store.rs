@@ -5,7 +5,10 @@ mod contacts;
 mod events;
 mod history;
 mod invoices;
+mod quarantine;
 mod reads;
+mod reset;
+mod snapshot;
 mod stage;
 
 /// Runs each of these tests against both adapters.
@@ -46,5 +49,11 @@ suite! {
     invoices::an_invoice_is_there_with_its_number,
     invoices::what_is_open_is_what_no_invoice_covers,
     invoices::a_cut_is_where_a_naive_reader_makes_it,
+    snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
+    snapshot::rows_come_in_parts_in_log_order,
+    snapshot::sums_and_counts_are_of_everything,
+    snapshot::rows_that_belong_to_nothing_are_told,
+    reset::a_reset_keeps_contacts_and_the_log_gives_the_rest_again,
+    quarantine::what_cannot_post_is_listed_page_by_page_with_where_it_posted_since,
     history::any_history_in_any_batches_is_what_the_fold_makes_of_it,
 }
