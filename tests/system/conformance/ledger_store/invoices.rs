@@ -9,6 +9,7 @@ use proptest::test_runner::TestRunner;
 use schemas::api::InvoicesQuery;
 use schemas::event::{CreditGrantedV1, CreditSource, InvoiceIssuedV1};
 use schemas::{AccountId, Event, EventData, Month, Offset, PartitionId, Timestamp};
+use uuid::Uuid;
 
 use super::events::{event_id, key, lot_id, open, usd};
 use super::stage::{PARTITIONS, Stage, account_in};
@@ -111,6 +112,7 @@ pub(super) async fn what_is_open_is_what_no_invoice_covers(stage: Stage) {
     assert_eq!(stage.store.invoiced(None, 9).await.unwrap(), expected);
     assert_eq!(stage.store.invoiced(Some(idle), 2).await.unwrap(), expected[1..3]);
     assert_eq!(stage.store.invoiced(Some(AccountId::OPERATOR), 2).await.unwrap(), []);
+    assert_eq!(stage.store.invoiced(Some(AccountId(Uuid::max())), 2).await.unwrap(), []);
 }
 
 /// The last entry before the first one at or after a time, of those after a place, entry by entry.
