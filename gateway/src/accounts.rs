@@ -1,21 +1,27 @@
 //! What this gateway knows of accounts, and the money that its running requests hold.
 //!
 //! Views come from the ledger, are at most [`FRESH_FOR`] old, and are ordered by their log position: an older one never
-//! replaces a newer one. What this gateway has charged but a view does not include yet is subtracted by log position, so
-//! no amount is counted twice or missed, however late the ledger is.
+//! replaces a newer one. What this gateway has charged but a view does not include yet is subtracted: while its event waits
+//! for its place in the log, and then by that place. So no amount is counted twice or missed, however late the log or the
+//! ledger is.
 //!
 //! The guarantee is one gateway's: several gateways on one account each see the others' charges only as fast as views
 //! are renewed (see `docs/ARCHITECTURE.md`, "Admission").
 
-use std::collections::{HashMap, VecDeque};
+mod charges;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use eventlog::Record;
+use eventlog::spool::Drained;
 use schemas::api::{AccountStatus, AccountView, KeyView};
 use schemas::event::KeyHash;
-use schemas::{AccountId, KeyId, Offset, Position, Usd};
+use schemas::{AccountId, Event, KeyId, Position, Usd};
 use tokio::time::Instant;
 
+use self::charges::Charges;
 use crate::ports::{Ledger, LedgerError};
 
 /// How old a key or a view may be: what is revoked stops working within this time.
@@ -42,6 +48,26 @@ pub(crate) struct Accounts {
 struct Known {
     keys: HashMap<KeyHash, CachedKey>,
     accounts: HashMap<AccountId, Arc<Account>>,
+    /// Charges to accounts that nobody has asked for since this process started.
+    early: BTreeMap<AccountId, Charges>,
+}
+
+/// Charges that a process before this one recorded and the log may not have yet, by account.
+#[derive(Debug, Default)]
+pub struct Waiting(BTreeMap<AccountId, Charges>);
+
+impl Waiting {
+    /// Adds the charge of a usage event that waits.
+    pub fn add(&mut self, record: &Record) {
+        if let Some(cost) = cost(record) {
+            self.0.entry(record.key).or_default().add(cost);
+        }
+    }
+}
+
+/// What a usage event charges.
+fn cost(record: &Record) -> Option<Usd> {
+    Some(Event::decode(&record.payload).ok()?.data.usage()?.cost_usd)
 }
 
 struct CachedKey {
@@ -50,8 +76,8 @@ struct CachedKey {
 }
 
 impl Accounts {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger, known: Mutex::default() }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, waiting: Waiting) -> Self {
+        Self { ledger, known: Mutex::new(Known { early: waiting.0, ..Known::default() }) }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -74,18 +100,35 @@ impl Accounts {
     }
 }
 
+impl Drained for Accounts {
+    /// The charge of a usage event has its place in the log.
+    fn drained(&self, record: &Record, position: Position) {
+        let Some(cost) = cost(record) else { return };
+        let mut known = lock(&self.known);
+        match known.accounts.get(&record.key) {
+            Some(account) => {
+                let mut funds = lock(&account.funds);
+                let seen = funds.view.version.offset;
+                funds.charges.place(cost, position.offset, Some(seen));
+            }
+            None => known.early.entry(record.key).or_default().place(cost, position.offset, None),
+        }
+    }
+}
+
 impl Known {
     fn remember(&mut self, view: KeyView, now: Instant) -> Caller {
         if self.keys.len() >= MAX_KEYS {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds money of must be found again by the next request.
-            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.has_unapplied());
+            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.has_charges());
         }
-        let account = self
-            .accounts
-            .entry(view.account.account_id)
-            .or_insert_with(|| Arc::new(Account::new(view.account.clone())))
-            .clone();
+        let early = &mut self.early;
+        let new = || {
+            let charges = early.remove(&view.account.account_id).unwrap_or_default();
+            Arc::new(Account::new(view.account.clone(), charges))
+        };
+        let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
         account.renew(view.account);
         let caller = Caller { key_id: view.key_id, account };
         self.keys.insert(view.hash, CachedKey { caller: caller.clone(), fetched_at: now });
@@ -105,13 +148,13 @@ struct Funds {
     view: AccountView,
     /// Held by requests that run.
     held: Usd,
-    /// Charged by this gateway at log positions that `view` does not include yet, oldest first.
-    unapplied: VecDeque<(Offset, Usd)>,
+    /// Charged by this gateway, and not in `view` yet.
+    charges: Charges,
 }
 
 impl Account {
-    fn new(view: AccountView) -> Self {
-        Self { id: view.account_id, funds: Mutex::new(Funds { view, held: Usd::ZERO, unapplied: VecDeque::new() }) }
+    fn new(view: AccountView, charges: Charges) -> Self {
+        Self { id: view.account_id, funds: Mutex::new(Funds { view, held: Usd::ZERO, charges }) }
     }
 
     pub(crate) fn id(&self) -> AccountId {
@@ -126,13 +169,13 @@ impl Account {
     fn renew(&self, view: AccountView) {
         let mut funds = lock(&self.funds);
         if view.version.offset >= funds.view.version.offset {
-            funds.unapplied.retain(|(offset, _)| *offset > view.version.offset);
+            funds.charges.applied(view.version.offset);
             funds.view = view;
         }
     }
 
-    fn has_unapplied(&self) -> bool {
-        !lock(&self.funds).unapplied.is_empty()
+    fn has_charges(&self) -> bool {
+        !lock(&self.funds).charges.is_empty()
     }
 
     /// Lets `price` decide what to hold, given what is available, and holds it. Check and hold are one step: two requests
@@ -152,16 +195,22 @@ impl Account {
 
 impl Funds {
     fn available(&self) -> Option<Usd> {
-        let unapplied = self.unapplied.iter().try_fold(Usd::ZERO, |sum, (_, cost)| sum.checked_add(*cost))?;
-        self.view.balance_usd.checked_sub(self.held)?.checked_sub(unapplied)
+        self.view.balance_usd.checked_sub(self.held)?.checked_sub(self.charges.total()?)
     }
 }
 
-/// Money held for one request. Dropped without [`Hold::settle`], it is released whole.
+/// Money held for one request. Dropped without [`Hold::charge`], it is released whole.
 #[derive(Debug)]
 pub(crate) struct Hold {
     account: Arc<Account>,
     amount: Usd,
+}
+
+/// A charge whose event is being recorded. It counts until a view includes it, unless it is taken back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    cost: Usd,
 }
 
 impl Hold {
@@ -169,12 +218,18 @@ impl Hold {
         self.account.id
     }
 
-    /// Releases the hold and counts `cost` as charged from the log position on where its event stands.
-    pub(crate) fn settle(self, at: Position, cost: Usd) {
-        let mut funds = lock(&self.account.funds);
-        if at.offset > funds.view.version.offset && !cost.is_zero() {
-            funds.unapplied.push_back((at.offset, cost));
-        }
+    /// Releases the hold and counts `cost` instead. Before its event is recorded: its place in the log may be known sooner
+    /// than whoever recorded it hears of it.
+    pub(crate) fn charge(self, cost: Usd) -> Charge {
+        lock(&self.account.funds).charges.add(cost);
+        Charge { account: Arc::clone(&self.account), cost }
+    }
+}
+
+impl Charge {
+    /// The event was not recorded, and never will be.
+    pub(crate) fn take_back(self) {
+        lock(&self.account.funds).charges.take_back(self.cost);
     }
 }
 

@@ -21,7 +21,7 @@ use schemas::catalogue::Model;
 use tokio::sync::oneshot;
 
 use crate::accounts::Caller;
-use crate::app::App;
+use crate::app::{App, not_recordable};
 use crate::body;
 use crate::error::ApiError;
 use crate::meter::{Admitted, Ending, Meter};
@@ -90,7 +90,9 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
         upstream: upstream.name().to_owned(),
         stream: request.stream,
     };
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold);
+    // The last question before the upstream is called: whatever comes of that call can be recorded.
+    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room);
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })

@@ -23,6 +23,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) request_id: Option<String>,
     pub(crate) body: String,
 }
 
@@ -75,7 +76,8 @@ impl Client {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-        Some(Answer { status: parts.status, body })
+        let request_id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Some(Answer { status: parts.status, request_id, body })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

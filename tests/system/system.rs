@@ -64,11 +64,20 @@ impl System {
     /// A gateway, a ledger and a projector on real Kafka, PostgreSQL and ClickHouse, configured as by
     /// `docker-compose.yml`.
     pub(crate) async fn distributed() -> Self {
+        Self::distributed_on(tests::kafka::cluster().await, "", &[]).await
+    }
+
+    /// As `distributed`, on this cluster, with this `modelhub.toml` and these variables beside the usual ones.
+    pub(crate) async fn distributed_on(
+        kafka: tests::kafka::Cluster,
+        configuration: &str,
+        variables: &[(&str, String)],
+    ) -> Self {
         // One after the other: where one cannot be had, the test fails at once and leaves no other half started.
-        let kafka = tests::kafka::cluster().await;
         let postgres = tests::postgres::database().await;
         let clickhouse = tests::clickhouse::database().await;
         let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("modelhub.toml"), configuration).expect("a file");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
         let mut environment: Vec<(String, String)> = distributed_variables()
             .map(|(key, value)| {
@@ -90,6 +99,7 @@ impl System {
                 (key.to_owned(), here)
             })
             .collect();
+        environment.extend(variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
         environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
         let engines = Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse };
@@ -105,6 +115,18 @@ impl System {
         let process = Process::start(self.command().arg(name));
         process.answers(&address, "/readyz").await;
         self.services.push(Service { name, address, process });
+    }
+
+    /// A running service of distributed mode.
+    pub(crate) fn service(&self, name: &str) -> &Process {
+        &self.services.iter().find(|service| service.name == name).expect("a service").process
+    }
+
+    /// Starts a service that was ended, and waits until it is ready.
+    pub(crate) async fn start_service_again(&self, name: &str) {
+        let service = self.services.iter().find(|service| service.name == name).expect("a service");
+        service.process.start_again();
+        service.process.answers(&service.address, "/readyz").await;
     }
 
     /// `modelhub`, configured as this system is.
