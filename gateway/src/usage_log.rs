@@ -107,3 +107,70 @@ impl Drop for Failing<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use eventlog::{Batch, Bounds, LogError, Sink};
+    use schemas::{AccountId, Offset, PartitionId};
+    use std::sync::Mutex;
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A log that refuses its first two appends.
+    #[derive(Default)]
+    struct Reluctant(AtomicUsize);
+
+    #[async_trait]
+    impl EventLog for Reluctant {
+        fn partitions(&self) -> u32 {
+            1
+        }
+
+        async fn append(&self, _: Record) -> Result<Position, AppendError> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 => Err(AppendError::Unavailable("not yet".to_owned())),
+                n => Ok(Position { partition: PartitionId(0), offset: Offset(n as u64) }),
+            }
+        }
+
+        async fn end(&self, _: PartitionId) -> Result<Offset, LogError> {
+            unreachable!("only appended to")
+        }
+
+        async fn read(&self, _: PartitionId, _: Offset, _: Bounds) -> Result<Batch, LogError> {
+            unreachable!("only appended to")
+        }
+
+        async fn run(&self, _: &str, _: Arc<dyn Sink>, _: CancellationToken) -> Result<(), LogError> {
+            unreachable!("only appended to")
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<u64>>);
+
+    impl Drained for Told {
+        fn drained(&self, _: &Record, position: Position) {
+            self.0.lock().unwrap().push(position.offset.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_admitted_while_a_direct_append_fails() {
+        let told = Arc::new(Told::default());
+        let recording = Recording::new(UsageLog::Direct(Arc::new(Reluctant::default())), told.clone());
+        let room = recording.reserve(1).await.unwrap();
+        let record = Record { key: AccountId(Uuid::nil()), payload: b"event".as_slice().into() };
+        let append = recording.append(room, record);
+        let meanwhile = async {
+            sleep(RETRY_EVERY / 2).await;
+            assert!(matches!(recording.reserve(1).await.err(), Some(Refused::LogFails)));
+        };
+        assert_eq!(tokio::join!(append, meanwhile).0, Ok(()));
+        assert!(recording.reserve(1).await.is_ok());
+        assert_eq!(*told.0.lock().unwrap(), [2]);
+    }
+}

@@ -11,11 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use eventlog::kafka::{KafkaConfig, KafkaLog};
+use eventlog::spool::{self, Drained, Spool};
+use eventlog::{Bounds, EventLog as _, Record};
+use futures_util::{StreamExt as _, stream};
 use http::{Method, StatusCode};
 use rust_decimal::Decimal;
+use schemas::{Offset, PartitionId, Position};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::books;
 use crate::client::{Answer, Client};
@@ -214,6 +220,90 @@ async fn a_killed_gateway_has_billed_every_answer_that_was_whole() {
     assert_eq!(refused, Vec::<String>::new());
     let charged = is_billed_exactly_once(&system, &account, &received).await;
     println!("{kills} kills, {} whole answers, {charged} requests charged", received.len());
+}
+
+/// Where drained records got to, in the order in which that was told.
+#[derive(Default)]
+struct Places(Mutex<Vec<(Record, Position)>>);
+
+impl Drained for Places {
+    fn drained(&self, record: &Record, position: Position) {
+        self.0.lock().unwrap().push((record.clone(), position));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_is_drained_in_order_through_stalls_and_crashes_of_the_broker() {
+    const RECORDS: usize = 20_000;
+    let kafka = tests::kafka::start().await;
+    let cluster = kafka.cluster();
+    let config = KafkaConfig {
+        brokers: cluster.brokers().to_owned(),
+        topic: format!("{}spooled", cluster.topic_prefix()),
+        partitions: 3,
+        replication: 1,
+        client_id: "tests".to_owned(),
+    };
+    let log = Arc::new(KafkaLog::connect_patiently(config).await.expect("a log"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let spool = Arc::new(Spool::open(folder.path(), spool::Config::new(64 << 20), |_| {}).expect("a spool"));
+    let (places, stop) = (Arc::new(Places::default()), CancellationToken::new());
+    let drain = {
+        let (spool, log, places, stop) = (Arc::clone(&spool), log.clone(), places.clone(), stop.clone());
+        tokio::spawn(async move { spool.drain(log, places, stop).await })
+    };
+    let begun = Instant::now();
+    let appends = stream::iter(0..RECORDS).map(|n| {
+        let (payload, key) = (format!("{n:0>700}").into_bytes().into(), books::account(n as u128 % 7));
+        let spool = Arc::clone(&spool);
+        async move {
+            let room = spool.reserve(700).await.expect("room");
+            spool.append(room, Record { key, payload }).await.expect("durable");
+        }
+    });
+    let trouble = async {
+        for _ in 0..3 {
+            sleep(Duration::from_millis(200)).await;
+            kafka.pause();
+            sleep(Duration::from_secs(1)).await;
+            kafka.resume();
+        }
+        kafka.kill9().await;
+        kafka.start_again().await;
+    };
+    let append = async {
+        appends.buffered(64).collect::<Vec<()>>().await;
+        let took = begun.elapsed();
+        println!("{RECORDS} appends in {took:?}");
+    };
+    tokio::join!(append, trouble);
+    stop.cancel();
+    timeout(Duration::from_mins(2), drain).await.expect("drained").expect("a drain");
+
+    let told = std::mem::take(&mut *places.0.lock().unwrap());
+    assert_eq!(told.len(), RECORDS, "each is told once");
+    let mut at = BTreeMap::new();
+    for (record, position) in &told {
+        let before = at.insert(record.key, position.offset);
+        assert!(before < Some(position.offset), "{} went from {before:?} to {}", record.key, position.offset);
+    }
+    let mut found: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    for partition in (0..3).map(PartitionId) {
+        let (mut from, end) = (Offset(0), log.end(partition).await.expect("an end"));
+        while from < end {
+            let batch = log.read(partition, from, Bounds::default()).await.expect("a batch");
+            batch.records.iter().for_each(|record| *found.entry(record.payload.to_vec()).or_default() += 1);
+            from = batch.next;
+        }
+    }
+    assert_eq!(found.len(), RECORDS);
+    for (record, position) in &told {
+        let batch = Bounds { records: 1, bytes: 1 };
+        if position.offset.0.is_multiple_of(500) {
+            let there = log.read(position.partition, position.offset, batch).await.expect("a record");
+            assert_eq!(there.records[0].payload, record.payload, "it is not where it was told to be");
+        }
+    }
 }
 
 /// A model of which each usage event takes two and a half kilobytes, so that a spool is full soon.

@@ -61,6 +61,12 @@ impl Disk {
         let drained = open(DRAINED)?;
         let disk = Self { path: path.to_owned(), faults, _lock: lock, drained };
         disk.sync_folder()?;
+        // A folder whose name a power cut loses takes its files with it. One above that can't be opened was there before.
+        for above in std::path::absolute(path)?.ancestors().skip(1) {
+            if let Ok(folder) = File::open(above) {
+                folder.sync_all()?;
+            }
+        }
         Ok(Some(disk))
     }
 
