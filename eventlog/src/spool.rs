@@ -43,7 +43,7 @@ pub use self::drain::Drained;
 pub const MIN_BYTES: u64 = 1 << 20;
 
 /// How a spool behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The most bytes it takes on disk, at least [`MIN_BYTES`].
     pub max_bytes: u64,

@@ -22,6 +22,7 @@ use schemas::{AccountId, Event, KeyId, Position, Usd};
 use tokio::time::Instant;
 
 use self::charges::Charges;
+use crate::limits::{Limiter, Limits, Standing, TooMany};
 use crate::ports::{Ledger, LedgerError};
 
 /// How old a key or a view may be: what is revoked stops working within this time.
@@ -41,6 +42,8 @@ pub(crate) struct Caller {
 /// All accounts that this gateway has seen of late.
 pub(crate) struct Accounts {
     ledger: Arc<dyn Ledger>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    paid_requests_per_minute: u32,
     known: Mutex<Known>,
 }
 
@@ -76,8 +79,8 @@ struct CachedKey {
 }
 
 impl Accounts {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, waiting: Waiting) -> Self {
-        Self { ledger, known: Mutex::new(Known { early: waiting.0, ..Known::default() }) }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, paid_requests_per_minute: u32, waiting: Waiting) -> Self {
+        Self { ledger, paid_requests_per_minute, known: Mutex::new(Known::new(waiting)) }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -91,7 +94,7 @@ impl Accounts {
         let found = self.ledger.find_key(hash).await?;
         let mut known = lock(&self.known);
         match found {
-            Some(view) => Ok(Some(known.remember(view, now))),
+            Some(view) => Ok(Some(known.remember(view, self.paid_requests_per_minute, now))),
             None => {
                 known.keys.remove(&hash);
                 Ok(None)
@@ -103,30 +106,37 @@ impl Accounts {
 impl Drained for Accounts {
     /// The charge of a usage event has its place in the log.
     fn drained(&self, record: &Record, position: Position) {
+        lock(&self.known).drained(record, position);
+    }
+}
+
+impl Known {
+    fn new(waiting: Waiting) -> Self {
+        Self { early: waiting.0, ..Self::default() }
+    }
+
+    fn drained(&mut self, record: &Record, position: Position) {
         let Some(cost) = cost(record) else { return };
-        let mut known = lock(&self.known);
-        match known.accounts.get(&record.key) {
+        match self.accounts.get(&record.key) {
             Some(account) => {
                 let mut funds = lock(&account.funds);
                 let seen = funds.view.version.offset;
                 funds.charges.place(cost, position.offset, Some(seen));
             }
-            None => known.early.entry(record.key).or_default().place(cost, position.offset, None),
+            None => self.early.entry(record.key).or_default().place(cost, position.offset, None),
         }
     }
-}
 
-impl Known {
-    fn remember(&mut self, view: KeyView, now: Instant) -> Caller {
+    fn remember(&mut self, view: KeyView, paid_requests_per_minute: u32, now: Instant) -> Caller {
         if self.keys.len() >= MAX_KEYS {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds money of must be found again by the next request.
-            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.has_charges());
+            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
         }
         let early = &mut self.early;
         let new = || {
             let charges = early.remove(&view.account.account_id).unwrap_or_default();
-            Arc::new(Account::new(view.account.clone(), charges))
+            Arc::new(Account::new(view.account.clone(), paid_requests_per_minute, charges))
         };
         let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
         account.renew(view.account);
@@ -140,7 +150,9 @@ impl Known {
 #[derive(Debug)]
 pub(crate) struct Account {
     id: AccountId,
+    paid_requests_per_minute: u32,
     funds: Mutex<Funds>,
+    limiter: Mutex<Limiter>,
 }
 
 #[derive(Debug)]
@@ -153,8 +165,10 @@ struct Funds {
 }
 
 impl Account {
-    fn new(view: AccountView, charges: Charges) -> Self {
-        Self { id: view.account_id, funds: Mutex::new(Funds { view, held: Usd::ZERO, charges }) }
+    fn new(view: AccountView, paid_requests_per_minute: u32, charges: Charges) -> Self {
+        let id = view.account_id;
+        let funds = Mutex::new(Funds { view, held: Usd::ZERO, charges });
+        Self { id, paid_requests_per_minute, funds, limiter: Mutex::default() }
     }
 
     pub(crate) fn id(&self) -> AccountId {
@@ -174,8 +188,26 @@ impl Account {
         }
     }
 
-    fn has_charges(&self) -> bool {
-        !lock(&self.funds).charges.is_empty()
+    /// Whether nothing would be lost by forgetting it: no charge that its view does not include, no request of late.
+    fn is_idle(&self, now: Instant) -> bool {
+        lock(&self.funds).charges.is_empty() && lock(&self.limiter).is_idle(now)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of(&lock(&self.funds).view, self.paid_requests_per_minute)
+    }
+
+    /// Admits a request by the plan's limits, for as long as the answer is kept.
+    pub(crate) fn admit(self: &Arc<Self>, now: Instant) -> Result<Running, TooMany> {
+        let limits = self.limits();
+        lock(&self.limiter).admit(now, limits)?;
+        Ok(Running { account: Arc::clone(self) })
+    }
+
+    /// How much of the minute's limit is left.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let limits = self.limits();
+        lock(&self.limiter).standing(now, limits)
     }
 
     /// Lets `price` decide what to hold, given what is available, and holds it. Check and hold are one step: two requests
@@ -196,6 +228,18 @@ impl Account {
 impl Funds {
     fn available(&self) -> Option<Usd> {
         self.view.balance_usd.checked_sub(self.held)?.checked_sub(self.charges.total()?)
+    }
+}
+
+/// A request that counts as running until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    account: Arc<Account>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.account.limiter).ended();
     }
 }
 

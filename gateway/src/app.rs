@@ -21,7 +21,7 @@ use crate::meter::Recorder;
 use crate::ports::{Ledger, UsageStats};
 use crate::upstream::Upstreams;
 use crate::usage_log::{Recording, Refused, UsageLog};
-use crate::{auth, completions, models, usage};
+use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -73,7 +73,8 @@ pub struct Gateway {
 /// Puts a gateway together.
 pub fn build(parts: Parts) -> Gateway {
     let tasks = TaskTracker::new();
-    let accounts = Arc::new(Accounts::new(Arc::clone(&parts.ledger), parts.waiting));
+    let paid_requests_per_minute = parts.catalogue.paid_requests_per_minute;
+    let accounts = Arc::new(Accounts::new(Arc::clone(&parts.ledger), paid_requests_per_minute, parts.waiting));
     let recording = Recording::new(parts.usage_log, accounts.clone());
     let recorder = Recorder::new(recording, parts.source, &parts.catalogue, parts.context.clone());
     let app = Arc::new(App {
@@ -97,12 +98,16 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))
         .route("/api/balance", get(usage::balance))
+        .route("/api/statement", get(statement::statement))
+        .route("/api/invoices", get(invoices::list))
+        .route("/api/invoices/{number}", get(invoices::show))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             ApiError::method_not_allowed(&method, uri.path())
         })
         .fallback(|method: Method, uri: Uri| async move { ApiError::route_not_found(&method, uri.path()) })
+        .layer(middleware::from_fn(rate_headers::add))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), auth::require_key))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), identify))
         .with_state(app)

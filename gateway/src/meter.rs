@@ -11,7 +11,7 @@ use schemas::{AccountId, Event, EventData, EventId, KeyId, RequestId, Timestamp,
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::accounts::Hold;
+use crate::accounts::{Hold, Running};
 use crate::context::Context;
 use crate::usage_log::{Recording, Refused, Room};
 
@@ -80,20 +80,23 @@ impl Ending {
 #[error("the usage event could not be made durable")]
 pub(crate) struct NotDurable;
 
-/// The meter of one admitted request. It holds the request's money, and room for its event, until it is finished.
+/// The meter of one admitted request. It holds the request's money, room for its event and its place among the running
+/// ones until it is finished, which is before the last byte of the answer: the client's next request finds all of them
+/// free.
 pub(crate) struct Meter {
     recorder: Arc<Recorder>,
     admitted: Admitted,
     hold: Hold,
     room: Room,
+    _running: Running,
     started_at: Timestamp,
     started: Instant,
 }
 
 impl Meter {
-    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room) -> Self {
+    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, room, started_at, started: Instant::now() }
+        Self { recorder, admitted, hold, room, _running: running, started_at, started: Instant::now() }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {

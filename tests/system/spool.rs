@@ -60,7 +60,7 @@ impl Load {
                         None => sleep(Duration::from_millis(20)).await,
                         Some(answer) if answer.status == StatusCode::OK => {
                             if is_whole(&answer) {
-                                let id = answer.request_id.clone().expect("an x-request-id");
+                                let id = answer.header("x-request-id").to_owned();
                                 received.lock().unwrap().insert(id, answer.charge().cost);
                             }
                             sleep(Duration::from_millis(10)).await;
@@ -243,6 +243,7 @@ async fn a_spool_is_drained_in_order_through_stalls_and_crashes_of_the_broker() 
         partitions: 3,
         replication: 1,
         client_id: "tests".to_owned(),
+        session_timeout: Duration::from_secs(10),
     };
     let log = Arc::new(KafkaLog::connect_patiently(config).await.expect("a log"));
     let folder = tempfile::tempdir().expect("a folder");
@@ -351,7 +352,7 @@ async fn until_refused(client: &Client, upstream: &Upstream, received: &mut Rece
         if answer.status != StatusCode::OK {
             return answer;
         }
-        received.insert(answer.request_id.clone().expect("an id"), answer.charge().cost);
+        received.insert(answer.header("x-request-id").to_owned(), answer.charge().cost);
     }
     panic!("never refused");
 }
@@ -376,7 +377,7 @@ async fn until_answered(client: &Client, upstream: &Upstream, received: &mut Rec
     loop {
         let answer = ask_long(client, upstream).await;
         if answer.status == StatusCode::OK {
-            received.insert(answer.request_id.clone().expect("an id"), answer.charge().cost);
+            received.insert(answer.header("x-request-id").to_owned(), answer.charge().cost);
             return;
         }
         assert!(Instant::now() < deadline, "{answer:?}");

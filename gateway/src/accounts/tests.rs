@@ -2,12 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use async_trait::async_trait;
 use proptest::prelude::*;
-use schemas::api::{
-    AccountStatus, Balance, GrantCredit, Granted, IssueKey, IssuedKey, OpenAccount, OpenedAccount, Statement,
-    StatementQuery,
-};
+use schemas::api::AccountStatus;
 use schemas::catalogue::PlanTerms;
 use schemas::event::{Accuracy, Outcome, UsageRecordedV1};
 use schemas::usage::Price;
@@ -55,7 +51,7 @@ fn available(account: &Arc<Account>) -> String {
 }
 
 fn new(view: AccountView) -> Arc<Account> {
-    Arc::new(Account::new(view, Charges::default()))
+    Arc::new(Account::new(view, 100, Charges::default()))
 }
 
 /// A usage event of the account that charges `cost`.
@@ -83,48 +79,10 @@ fn used(cost: &str) -> Record {
     Record { key, payload: event.encode().unwrap().into() }
 }
 
-/// A ledger that nobody asks.
-struct NoLedger;
-
-#[async_trait]
-impl Ledger for NoLedger {
-    async fn find_key(&self, _: KeyHash) -> Result<Option<KeyView>, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn account(&self, _: AccountId) -> Result<AccountView, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn balance(&self, _: AccountId) -> Result<Balance, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn statement(&self, _: StatementQuery) -> Result<Statement, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn open_account(&self, _: OpenAccount) -> Result<OpenedAccount, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn issue_key(&self, _: IssueKey) -> Result<IssuedKey, LedgerError> {
-        unreachable!("nobody asks")
-    }
-
-    async fn grant_credit(&self, _: GrantCredit) -> Result<Granted, LedgerError> {
-        unreachable!("nobody asks")
-    }
-}
-
-fn accounts(waiting: Waiting) -> Accounts {
-    Accounts::new(Arc::new(NoLedger), waiting)
-}
-
 /// What a key's lookup with this view leads to.
-fn remember(accounts: &Accounts, view: AccountView) -> Arc<Account> {
+fn remember(known: &mut Known, view: AccountView) -> Arc<Account> {
     let view = KeyView { key_id: KeyId(Uuid::nil()), hash: KeyHash([0; 32]), account: view };
-    lock(&accounts.known).remember(view, Instant::now()).account
+    known.remember(view, 100, Instant::now()).account
 }
 
 #[test]
@@ -149,27 +107,27 @@ fn a_debt_is_not_available() {
 
 #[test]
 fn a_charge_counts_once_however_late_or_early_place_and_view_come() {
-    let accounts = accounts(Waiting::default());
-    let account = remember(&accounts, view("1", 5));
+    let mut known = Known::default();
+    let account = remember(&mut known, view("1", 5));
     hold(&account, "0.5").unwrap().charge(usd("0.2"));
     assert_eq!(available(&account), "0.8");
     // It waits in the spool, and a view from before it comes.
-    remember(&accounts, view("1", 6));
+    remember(&mut known, view("1", 6));
     assert_eq!(available(&account), "0.8");
-    accounts.drained(&used("0.2"), at(7));
+    known.drained(&used("0.2"), at(7));
     assert_eq!(available(&account), "0.8");
-    remember(&accounts, view("1", 6));
+    remember(&mut known, view("1", 6));
     assert_eq!(available(&account), "0.8");
-    remember(&accounts, view("0.8", 7));
+    remember(&mut known, view("0.8", 7));
     assert_eq!(available(&account), "0.8");
     // The ledger applies the charge before its place is known here: for a moment it counts twice, never too little.
     hold(&account, "0.5").unwrap().charge(usd("0.1"));
-    remember(&accounts, view("0.7", 9));
+    remember(&mut known, view("0.7", 9));
     assert_eq!(available(&account), "0.6");
-    accounts.drained(&used("0.1"), at(9));
+    known.drained(&used("0.1"), at(9));
     assert_eq!(available(&account), "0.7");
     // An older view never replaces a newer one.
-    remember(&accounts, view("1", 6));
+    remember(&mut known, view("1", 6));
     assert_eq!(available(&account), "0.7");
 }
 
@@ -181,7 +139,7 @@ fn a_charge_that_was_not_recorded_is_taken_back() {
     assert_eq!(available(&account), "0.8");
     charge.take_back();
     assert_eq!(available(&account), "1");
-    assert!(!account.has_charges());
+    assert!(lock(&account.funds).charges.is_empty());
 }
 
 #[test]
@@ -191,29 +149,29 @@ fn what_waits_at_a_start_counts_until_a_view_includes_it() {
         waiting.add(&used("0.1"));
         waiting.add(&used("0.2"));
         waiting.add(&Record { key: AccountId(Uuid::from_u128(1)), payload: b"no event".as_slice().into() });
-        accounts(waiting)
+        Known::new(waiting)
     };
     // Asked for before any of it is placed.
-    let known = start();
-    let account = remember(&known, view("1", 5));
+    let mut known = start();
+    let account = remember(&mut known, view("1", 5));
     assert_eq!(available(&account), "0.7");
     known.drained(&used("0.1"), at(6));
     known.drained(&used("0.2"), at(8));
     assert_eq!(available(&account), "0.7");
-    remember(&known, view("0.9", 7));
+    remember(&mut known, view("0.9", 7));
     assert_eq!(available(&account), "0.7");
-    remember(&known, view("0.7", 8));
+    remember(&mut known, view("0.7", 8));
     assert_eq!(available(&account), "0.7");
-    assert!(!account.has_charges());
+    assert!(lock(&account.funds).charges.is_empty());
     // Asked for after some of it is placed, and by a view that includes that.
-    let known = start();
+    let mut known = start();
     known.drained(&used("0.1"), at(6));
-    let account = remember(&known, view("0.9", 6));
+    let account = remember(&mut known, view("0.9", 6));
     assert_eq!(available(&account), "0.7");
     known.drained(&used("0.2"), at(8));
-    remember(&known, view("0.7", 8));
+    remember(&mut known, view("0.7", 8));
     assert_eq!(available(&account), "0.7");
-    assert!(!account.has_charges());
+    assert!(lock(&account.funds).charges.is_empty());
 }
 
 /// One charge's way: begun, recorded and drained at this place of the log, and seen by a view.
@@ -245,8 +203,8 @@ proptest! {
     /// less, while a view is ahead of what this gateway knows. At the end it is exact, and nothing is remembered.
     #[test]
     fn random_ways_never_release_twice_and_never_leak(steps in steps()) {
-        let mut known = accounts(Waiting::default());
-        let mut account = remember(&known, view("100", 0));
+        let mut known = Known::default();
+        let mut account = remember(&mut known, view("100", 0));
         let cents = |n: usize| Usd::from_pico(i64::try_from(n).unwrap() * 10_000_000_000);
         let hundred = usd("100");
         // The log: which charge is at each offset from 1 on. A repeat is there twice and counts once.
@@ -273,7 +231,7 @@ proptest! {
                     let upto = log.len() * usize::try_from(share).unwrap() / 100;
                     let mut view = view("0", upto as u64);
                     view.balance_usd = seen(&log, upto);
-                    remember(&known, view);
+                    remember(&mut known, view);
                 }
                 Step::Restart => {
                     // The last one that was drained was not noted.
@@ -281,10 +239,10 @@ proptest! {
                     undrained.splice(0..0, repeated);
                     let mut waiting = Waiting::default();
                     undrained.iter().for_each(|_| waiting.add(&used("0.01")));
-                    known = accounts(waiting);
+                    known = Known::new(waiting);
                     let mut view = view("0", log.len() as u64);
                     view.balance_usd = seen(&log, log.len());
-                    account = remember(&known, view);
+                    account = remember(&mut known, view);
                 }
             }
             let most = hundred.checked_sub(cents(begun)).unwrap();
@@ -297,8 +255,8 @@ proptest! {
         }
         let mut view = view("0", log.len() as u64);
         view.balance_usd = seen(&log, log.len());
-        remember(&known, view);
+        remember(&mut known, view);
         prop_assert_eq!(usd(&available(&account)), hundred.checked_sub(cents(begun)).unwrap());
-        prop_assert!(!account.has_charges());
+        prop_assert!(lock(&account.funds).charges.is_empty());
     }
 }
