@@ -1,10 +1,10 @@
 //! What a usage store should hold, from a replay of the log that tells how each record ended in the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use accounting::{Entry, Outcome, Reason};
+use accounting::{Entry, Outcome};
 use schemas::api::UsageTotals;
-use schemas::{AccountId, EventId, Offset, PartitionId, Usd};
+use schemas::{AccountId, Offset, PartitionId, Usd};
 
 use crate::{Fact, Grain, StoreError, UsageStore};
 
@@ -49,15 +49,11 @@ async fn positions(store: &dyn UsageStore, partitions: u32) -> Result<BTreeMap<P
     Ok(positions)
 }
 
-/// Every account's totals, as the log gives them up to a store's positions.
-///
-/// Each event counts once. That an event id is posted already, the ledger's outcome tells; of usage that the ledger
-/// quarantines for an account's state, which counts here (see [`Fact::of`]), the ids are kept.
+/// Every account's totals, as a replay of the log gives them up to a store's positions.
 #[derive(Debug, Default)]
 pub struct UsageReplay {
     positions: BTreeMap<PartitionId, Offset>,
     totals: BTreeMap<AccountId, UsageTotals>,
-    not_posted: BTreeSet<EventId>,
 }
 
 impl UsageReplay {
@@ -66,24 +62,13 @@ impl UsageReplay {
         Self { positions, ..Self::default() }
     }
 
-    /// The next record of its partition.
+    /// The next record of its partition. What posts counts, at what it was charged.
     pub fn entry(&mut self, partition: PartitionId, entry: &Entry) {
-        let Some(event) = &entry.event else { return };
         if self.positions.get(&partition).is_none_or(|position| entry.offset >= *position) {
             return;
         }
-        let counts = match &entry.outcome {
-            Outcome::Duplicate | Outcome::Quarantined(Reason::Misrouted) => false,
-            Outcome::Applied(_) => !self.not_posted.contains(&event.id),
-            Outcome::Quarantined(_) => true,
-        };
-        if !counts {
-            return;
-        }
-        let Some(fact) = Fact::of(entry.offset, event) else { return };
-        if matches!(entry.outcome, Outcome::Quarantined(_)) && !self.not_posted.insert(event.id) {
-            return;
-        }
+        let (Some(event), Outcome::Applied(posting)) = (&entry.event, &entry.outcome) else { return };
+        let Some(fact) = Fact::of(entry.offset, event, posting.amount) else { return };
         add(self.totals.entry(fact.account_id).or_default(), &fact);
     }
 
@@ -94,11 +79,11 @@ impl UsageReplay {
 }
 
 fn add(totals: &mut UsageTotals, fact: &Fact) {
-    totals.requests += 1;
+    totals.requests += fact.requests();
     totals.prompt_tokens += fact.tokens.prompt;
     totals.cached_prompt_tokens += fact.tokens.cached_prompt;
     totals.completion_tokens += fact.tokens.completion;
     totals.reasoning_tokens += fact.tokens.reasoning;
     // Beyond what a sum may be, a store has no total either.
-    totals.cost_usd = totals.cost_usd.checked_add(fact.cost).unwrap_or(Usd::ZERO);
+    totals.cost_usd = totals.cost_usd.checked_add(fact.charged).unwrap_or(Usd::ZERO);
 }
