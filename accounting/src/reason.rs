@@ -106,7 +106,7 @@ pub enum Reason {
     /// The invoice's range holds no record.
     EmptyRange {
         /// Where it begins after.
-        after: Option<Offset>,
+        after: Offset,
         /// Its last record.
         through: Offset,
     },
@@ -225,10 +225,7 @@ impl fmt::Display for Reason {
             }
             Self::NotTheOperator => f.write_str("only the operator's own account issues invoices"),
             Self::OperatorAccount => f.write_str("the operator's own account only numbers invoices of others"),
-            Self::EmptyRange { after, through } => {
-                let after = after.map_or_else(|| "the start".to_owned(), |after| after.to_string());
-                write!(f, "no record is after {after} and not after {through}")
-            }
+            Self::EmptyRange { after, through } => write!(f, "no record is after {after} and not after {through}"),
             Self::OtherInvoice { stated, derived } => {
                 write!(f, "an invoice of that account and range has the event id {derived}, not {stated}")
             }

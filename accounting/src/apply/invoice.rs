@@ -23,8 +23,8 @@ pub(super) fn issued(state: &mut AccountState, event: &Event, data: &InvoiceIssu
     if data.account_id == AccountId::OPERATOR {
         return Err(Reason::OperatorAccount);
     }
-    if data.after.is_some_and(|after| after >= data.through) {
-        return Err(Reason::EmptyRange { after: data.after, through: data.through });
+    if let Some(after) = data.after.filter(|after| *after >= data.through) {
+        return Err(Reason::EmptyRange { after, through: data.through });
     }
     if event.id != data.event_id() {
         return Err(Reason::OtherInvoice { stated: event.id, derived: data.event_id() });

@@ -136,7 +136,7 @@ proptest! {
                 prop_assert_eq!(balance, invoiced.last().unwrap().balance_usd);
                 let shown = lines.iter().fold(Usd::ZERO, |sum, line| sum.checked_add(line.amount_usd).unwrap());
                 prop_assert_eq!(shown, total, "{:?}", lines);
-                lines.into_iter().for_each(|line| sums.invoiced(line.item, line.amount_usd));
+                lines.iter().for_each(|line| sums.invoiced(&line.item, line.amount_usd));
             }
             let mut whole = Sums::default();
             entries.iter().for_each(|entry| whole.entry(entry));
@@ -184,7 +184,7 @@ impl Sums {
         }
     }
 
-    fn invoiced(&mut self, item: InvoiceItem, amount: Usd) {
+    fn invoiced(&mut self, item: &InvoiceItem, amount: Usd) {
         let add = |sum: &mut Usd| *sum = sum.checked_add(amount).unwrap();
         match item {
             InvoiceItem::Usage { requests, tokens, plan_tokens, .. } => {

@@ -105,7 +105,7 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         Reason::PriceMismatch { stated: money, charged: money },
         Reason::NotTheOperator,
         Reason::OperatorAccount,
-        Reason::EmptyRange { after: None, through: Offset(0) },
+        Reason::EmptyRange { after: Offset(1), through: Offset(1) },
         Reason::OtherInvoice { stated: event_id(1), derived: event_id(2) },
         Reason::MonthNotOver(Month::holding(micros(0))),
     ]

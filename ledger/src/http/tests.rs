@@ -90,6 +90,28 @@ async fn commands_and_questions_end_to_end() {
     let (_, page) = client.get(&format!("{account}/statement?limit=1")).await;
     let (_, next) = client.get(&format!("{account}/statement?limit=1&after={}", page["next"])).await;
     assert_eq!((&next["entries"][0], &next["next"]), (&statement["entries"][1], &Value::Null));
+    // Everything happens at one time here.
+    let at = "2027-01-15T08:00:00Z";
+    for (query, entries) in [(format!("from={at}"), 2), (format!("to={at}"), 0), (format!("from={at}&to={at}"), 0)] {
+        let (_, range) = client.get(&format!("{account}/statement?{query}")).await;
+        assert_eq!(range["entries"].as_array().map(Vec::len), Some(entries), "{query}: {range}");
+    }
+}
+
+#[tokio::test]
+async fn invoices_are_issued_listed_and_shown() {
+    let (_rig, client) = rig().await;
+    let (status, opened) = client.post("/internal/v1/accounts", &json!({"email": "a@b.co", "plan": "free"})).await;
+    assert_eq!(status, 200, "{opened}");
+    let invoices = "/internal/v1/invoices";
+    assert_eq!(client.post(invoices, &json!({"through": "2026-12"})).await, (200, json!({"issued": 0})));
+    let id = opened["account_id"].as_str().unwrap();
+    for query in [String::new(), format!("?account_id={id}&after=3&limit=1000")] {
+        assert_eq!(client.get(&format!("{invoices}{query}")).await, (200, json!({"invoices": []})), "{query}");
+    }
+    let unknown = (404, json!({"code": "unknown_invoice", "number": 1}));
+    assert_eq!(client.get(&format!("{invoices}/1")).await, unknown);
+    assert_eq!(client.get(&format!("{invoices}/1?account_id={id}")).await, unknown);
 }
 
 #[tokio::test]
@@ -158,6 +180,9 @@ async fn without_the_secret_nothing_is_answered() {
             (Method::GET, format!("/internal/v1/accounts/{id}/statement")),
             (Method::GET, "/internal/v1/keys/x".into()),
             (Method::POST, "/internal/v1/accounts".into()),
+            (Method::GET, "/internal/v1/invoices".into()),
+            (Method::GET, "/internal/v1/invoices/1".into()),
+            (Method::POST, "/internal/v1/invoices".into()),
             (Method::POST, format!("/internal/v1/accounts/{id}/keys")),
             (Method::POST, format!("/internal/v1/accounts/{id}/grants")),
             (Method::POST, format!("/internal/v1/accounts/{id}/commands")),
@@ -212,6 +237,12 @@ async fn refusals_have_their_status_and_say_what_is_wrong() {
     check(format!("{accounts}/{id}/statement?limit=x"), None, "query", "limit").await;
     check(format!("{accounts}/{id}/statement?page=1"), None, "query", "page").await;
     check(format!("{accounts}/{id}/statement?limit=0"), None, "limit", "1 to 1000").await;
+    check(format!("{accounts}/{id}/statement?from=noon"), None, "query", "noon").await;
+    let invoices = "/internal/v1/invoices".to_owned();
+    check(format!("{invoices}/INV-1"), None, "number", "`INV-1` is not an invoice's number").await;
+    check(format!("{invoices}?limit=0"), None, "limit", "1 to 1000").await;
+    check(invoices.clone(), Some(json!({"through": "2026-13"})), "body", "`2026-13` is not a month").await;
+    check(invoices, Some(json!({"through": "2027-01"})), "month", "2027-01 is not over yet").await;
     let float = json!({"account_id": id, "amount_usd": 0.1, "reason": "r"});
     check(format!("{accounts}/{id}/grants"), Some(float), "body", "amount_usd").await;
 

@@ -81,7 +81,7 @@ pub(super) const INVOICED: &str = "\
         SELECT a.account_id, a.partition_no,
             (SELECT max(i.through_offset) FROM invoices i WHERE i.account_id = a.account_id) AS through_offset,
             (SELECT max(i.month) FROM invoices i WHERE i.account_id = a.account_id) AS month
-        FROM accounts a WHERE $1 IS NULL OR a.account_id > $1 ORDER BY a.account_id LIMIT $2)
+        FROM accounts a WHERE a.account_id >= $1 ORDER BY a.account_id LIMIT $2)
     SELECT page.account_id, page.partition_no, page.through_offset, page.month, (
         SELECT p.event_time FROM postings p
         WHERE p.account_id = page.account_id AND p.detail IS NOT NULL AND p.log_offset > coalesce(page.through_offset, -1)
@@ -147,6 +147,13 @@ pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// The least id after an account's; none after the greatest. A page that begins at an id is found by index, which one that
+/// may begin anywhere is not.
+pub(super) fn first_after(after: Option<AccountId>) -> Option<Uuid> {
+    let first = after.map_or(Some(0), |after| after.0.as_u128().checked_add(1))?;
+    Some(Uuid::from_u128(first))
+}
+
 /// The place after which a range begins, as databases look for it.
 pub(super) fn after(after: Option<Offset>) -> i64 {
     after.map_or(-1, signed)
@@ -196,7 +203,8 @@ macro_rules! invoice_store {
         #[async_trait::async_trait]
         impl InvoiceStore for $store {
             async fn invoiced(&self, after: Option<AccountId>, limit: u32) -> Result<Vec<Invoiced>, StoreError> {
-                let page = query_as(INVOICED).bind(after.map(|id| id.0)).bind(i64::from(limit));
+                let Some(first) = invoices::first_after(after) else { return Ok(Vec::new()) };
+                let page = query_as(INVOICED).bind(first).bind(i64::from(limit));
                 let rows: Vec<InvoicedColumns> = page.fetch_all(&self.$pool).await.map_err(failed)?;
                 rows.iter().map(InvoicedColumns::read).collect()
             }

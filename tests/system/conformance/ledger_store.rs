@@ -4,6 +4,7 @@ mod commit;
 mod contacts;
 mod events;
 mod history;
+mod invoices;
 mod quarantine;
 mod reads;
 mod renewals;
@@ -49,6 +50,9 @@ suite! {
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,
     contacts::everything_is_there_after_a_restart,
+    invoices::an_invoice_is_there_with_its_number,
+    invoices::what_is_open_is_what_no_invoice_covers,
+    invoices::a_cut_is_where_a_naive_reader_makes_it,
     snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
     snapshot::rows_come_in_parts_in_log_order,
     snapshot::sums_and_counts_are_of_everything,

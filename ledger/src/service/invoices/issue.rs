@@ -35,7 +35,6 @@ impl Ledger {
             let late = |_| LedgerError::Unavailable(format!("the log is not applied yet after {waited:?}; try again"));
             timeout(waited, self.catch_up()).await.map_err(late)??;
         }
-        let _turn = self.turn(AccountId::OPERATOR).await;
         let mut issued = BTreeSet::new();
         loop {
             let page = self.parts.store.invoiced(after, PAGE).await?;

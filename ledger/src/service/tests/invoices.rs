@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eventlog::{EventLog as _, Record};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use schemas::api::{
     Invoice, InvoiceHead, InvoiceQuery, InvoicesQuery, IssueInvoices, IssuedInvoices, Refusal, Statement,
     StatementQuery,
@@ -143,6 +146,49 @@ async fn an_invoice_is_its_account_s() {
     assert_eq!(listed(None, None, 1).await, (vec![1], Some(1)));
     assert_eq!(listed(None, Some(1), 1).await, (vec![2], None));
     assert_eq!(listed(None, None, 2).await, (vec![1, 2], None));
+}
+
+/// Whatever arrives in whatever order, and whenever invoices are issued in between: every entry is on one invoice at most,
+/// those that are on none are the last ones, and together they are the statement, to the last digit.
+#[tokio::test]
+async fn any_history_is_invoiced_once_and_whole() {
+    let rig = Rig::new().await;
+    let mut runner = TestRunner::deterministic();
+    for n in 1..=8 {
+        let step = prop_oneof![4 => (1..=4_u8, 1..=28_u8).prop_map(|(month, day)| (month, Some(day))), 1 => (1..=4_u8).prop_map(|month| (month, None))];
+        let steps = prop::collection::vec(step, 5..25).new_tree(&mut runner).unwrap().current();
+        open(&rig, n, "2025-12-31").await;
+        for (second, (month, day)) in steps.iter().enumerate() {
+            match day {
+                Some(day) => {
+                    grant(&rig, n, &format!("2026-{month:02}-{day:02}T00:00:{second:02}Z")).await;
+                }
+                None => {
+                    issue(&rig.ledger, &format!("2026-{month:02}")).await;
+                }
+            }
+        }
+        done(rig.ledger.catch_up().await);
+        let whole = done(rig.ledger.statement(statement(n, None, None)).await);
+        let query = InvoicesQuery { account_id: Some(account(n)), after: None, limit: 99 };
+        let (mut rest, mut after, mut month, mut balance) = (&whole.entries[..], None, None, usd("0"));
+        for head in done(rig.ledger.invoices(query).await).invoices {
+            let invoice = read(&rig, head.number).await;
+            let (mine, others) = rest.split_at(invoice.lines.len());
+            assert_eq!(
+                (head.after, Some(head.through.offset)),
+                (after, mine.last().map(|entry| entry.offset)),
+                "{steps:?}"
+            );
+            assert!(mine.iter().all(|entry| entry.time < head.month.end()), "{steps:?}: {invoice:?}");
+            assert!(month < Some(head.month), "{steps:?}: {invoice:?}");
+            let lines = invoice.lines.iter().try_fold(balance, |sum, line| sum.checked_add(line.amount_usd));
+            assert_eq!((invoice.opening_usd, Some(invoice.closing_usd)), (balance, lines), "{steps:?}");
+            (rest, after, month, balance) = (others, Some(head.through.offset), Some(head.month), invoice.closing_usd);
+        }
+        let total = rest.iter().try_fold(balance, |sum, entry| sum.checked_add(entry.amount_usd));
+        assert_eq!(total, Some(whole.closing_usd), "{steps:?}");
+    }
 }
 
 /// A second process, as it were.
