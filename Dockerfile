@@ -11,7 +11,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends zlib1g \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --create-home --home-dir /var/lib/modelhub modelhub
+ && useradd --system --create-home --home-dir /var/lib/modelhub modelhub \
+ && install --directory --owner modelhub --mode 700 /var/lib/modelhub/data
 COPY --from=build /src/target/release/modelhub /usr/local/bin/modelhub
 USER modelhub
 WORKDIR /var/lib/modelhub

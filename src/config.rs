@@ -19,6 +19,9 @@ const NOT_KEYS: [&str; 2] = ["config", "log"];
 /// Those of the tests' engines.
 const NOT_KEYS_PREFIX: &str = "test_";
 
+/// What a usage event has room for, in the names of its model and upstream.
+const MAX_NAMES_BYTES: usize = 2_000;
+
 /// Keys that hold secrets.
 const SECRETS: [&str; 4] = ["key_pepper", "ledger.secret", "postgres.url", "clickhouse.password"];
 
@@ -46,6 +49,8 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
     let config: Config = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
     check_secrets(&config)?;
     check_kafka(&config)?;
+    let (bytes, least) = (config.spool.max_bytes, eventlog::spool::MIN_BYTES);
+    ensure!(bytes >= least, "spool.max_bytes is {bytes}; it must be at least {least}");
     let catalogue = catalogue(&config)?;
     Ok(Loaded { config, catalogue })
 }
@@ -128,6 +133,12 @@ fn check_model(model: &Model, config: &Config) -> Result<()> {
         model.upstream
     );
     ensure!(!model.id.is_empty(), "models: a model has an empty id");
+    let names = model.id.len() + model.upstream.len();
+    ensure!(
+        names <= MAX_NAMES_BYTES,
+        "models: `{}`: its id and its upstream's name have {names} bytes; together they can have {MAX_NAMES_BYTES}",
+        model.id
+    );
     for (key, value) in [("context_tokens", model.context_tokens), ("max_output_tokens", model.max_output_tokens)] {
         let range = 1..=schemas::usage::MAX_TOKENS;
         ensure!(range.contains(&value), "models: `{}`: {key} is {value}; it must be 1 to {}", model.id, range.end());

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use schemas::{Offset, PartitionId, Position};
 use tokio_util::sync::CancellationToken;
 
+use self::client::Patience;
 use self::producer::Producer;
 use self::reader::Readers;
 use self::topic::Topic;
@@ -55,9 +56,20 @@ impl KafkaLog {
     /// Connects, creates the topic if it is not there, and learns how many partitions it has. A topic that doesn't keep
     /// records for ever, or is too small for an event, is refused.
     pub async fn connect(config: KafkaConfig) -> Result<Self, LogError> {
+        Self::connect_with(config, Patience::Bounded).await
+    }
+
+    /// As [`connect`](Self::connect), for a spool: an append waits for as long as the brokers are away, and so keeps its
+    /// turn. Whoever appends bounds how many wait.
+    pub async fn connect_patiently(config: KafkaConfig) -> Result<Self, LogError> {
+        Self::connect_with(config, Patience::Endless).await
+    }
+
+    async fn connect_with(config: KafkaConfig, patience: Patience) -> Result<Self, LogError> {
         let config = Arc::new(config);
         let topic = topic::open(&config).await?;
-        let producer = Producer::new(Arc::clone(&config)).map_err(|error| LogError(format!("no producer: {error}")))?;
+        let producer = Producer::new(Arc::clone(&config), patience);
+        let producer = producer.map_err(|error| LogError(format!("no producer: {error}")))?;
         let readers = Readers::new(Arc::clone(&config), topic.clone());
         Ok(Self { config, topic, producer, readers })
     }

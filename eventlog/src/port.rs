@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub const MAX_PAYLOAD_BYTES: usize = 1_000_000;
 
 /// An event on its way into the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The event's subject; decides the partition.
     pub key: AccountId,

@@ -1,21 +1,27 @@
 //! What this gateway knows of accounts, and the money that its running requests hold.
 //!
 //! Views come from the ledger, are at most [`FRESH_FOR`] old, and are ordered by their log position: an older one never
-//! replaces a newer one. What this gateway has charged but a view does not include yet is subtracted by log position, so
-//! no amount is counted twice or missed, however late the ledger is.
+//! replaces a newer one. What this gateway has charged but a view does not include yet is subtracted: while its event waits
+//! for its place in the log, and then by that place. So no amount is counted twice or missed, however late the log or the
+//! ledger is.
 //!
 //! The guarantee is one gateway's: several gateways on one account each see the others' charges only as fast as views
 //! are renewed (see `docs/ARCHITECTURE.md`, "Admission").
 
-use std::collections::{HashMap, VecDeque};
+mod charges;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use eventlog::Record;
+use eventlog::spool::Drained;
 use schemas::api::{AccountStatus, AccountView, KeyView};
 use schemas::event::KeyHash;
-use schemas::{AccountId, KeyId, Offset, Position, Usd};
+use schemas::{AccountId, Event, KeyId, Position, Usd};
 use tokio::time::Instant;
 
+use self::charges::Charges;
 use crate::limits::{Limiter, Limits, Standing, TooMany};
 use crate::ports::{Ledger, LedgerError};
 
@@ -45,6 +51,26 @@ pub(crate) struct Accounts {
 struct Known {
     keys: HashMap<KeyHash, CachedKey>,
     accounts: HashMap<AccountId, Arc<Account>>,
+    /// Charges to accounts that nobody has asked for since this process started.
+    early: BTreeMap<AccountId, Charges>,
+}
+
+/// Charges that a process before this one recorded and the log may not have yet, by account.
+#[derive(Debug, Default)]
+pub struct Waiting(BTreeMap<AccountId, Charges>);
+
+impl Waiting {
+    /// Adds the charge of a usage event that waits.
+    pub fn add(&mut self, record: &Record) {
+        if let Some(cost) = cost(record) {
+            self.0.entry(record.key).or_default().add(cost);
+        }
+    }
+}
+
+/// What a usage event charges.
+fn cost(record: &Record) -> Option<Usd> {
+    Some(Event::decode(&record.payload).ok()?.data.usage()?.cost_usd)
 }
 
 struct CachedKey {
@@ -53,8 +79,8 @@ struct CachedKey {
 }
 
 impl Accounts {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, paid_requests_per_minute: u32) -> Self {
-        Self { ledger, paid_requests_per_minute, known: Mutex::default() }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, paid_requests_per_minute: u32, waiting: Waiting) -> Self {
+        Self { ledger, paid_requests_per_minute, known: Mutex::new(Known::new(waiting)) }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -77,18 +103,42 @@ impl Accounts {
     }
 }
 
+impl Drained for Accounts {
+    /// The charge of a usage event has its place in the log.
+    fn drained(&self, record: &Record, position: Position) {
+        lock(&self.known).drained(record, position);
+    }
+}
+
 impl Known {
+    fn new(waiting: Waiting) -> Self {
+        Self { early: waiting.0, ..Self::default() }
+    }
+
+    fn drained(&mut self, record: &Record, position: Position) {
+        let Some(cost) = cost(record) else { return };
+        match self.accounts.get(&record.key) {
+            Some(account) => {
+                let mut funds = lock(&account.funds);
+                let seen = funds.view.version.offset;
+                funds.charges.place(cost, position.offset, Some(seen));
+            }
+            None => self.early.entry(record.key).or_default().place(cost, position.offset, None),
+        }
+    }
+
     fn remember(&mut self, view: KeyView, paid_requests_per_minute: u32, now: Instant) -> Caller {
         if self.keys.len() >= MAX_KEYS {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds money of must be found again by the next request.
             self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
         }
-        let account = self
-            .accounts
-            .entry(view.account.account_id)
-            .or_insert_with(|| Arc::new(Account::new(view.account.clone(), paid_requests_per_minute)))
-            .clone();
+        let early = &mut self.early;
+        let new = || {
+            let charges = early.remove(&view.account.account_id).unwrap_or_default();
+            Arc::new(Account::new(view.account.clone(), paid_requests_per_minute, charges))
+        };
+        let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
         account.renew(view.account);
         let caller = Caller { key_id: view.key_id, account };
         self.keys.insert(view.hash, CachedKey { caller: caller.clone(), fetched_at: now });
@@ -110,14 +160,14 @@ struct Funds {
     view: AccountView,
     /// Held by requests that run.
     held: Usd,
-    /// Charged by this gateway at log positions that `view` does not include yet, oldest first.
-    unapplied: VecDeque<(Offset, Usd)>,
+    /// Charged by this gateway, and not in `view` yet.
+    charges: Charges,
 }
 
 impl Account {
-    fn new(view: AccountView, paid_requests_per_minute: u32) -> Self {
+    fn new(view: AccountView, paid_requests_per_minute: u32, charges: Charges) -> Self {
         let id = view.account_id;
-        let funds = Mutex::new(Funds { view, held: Usd::ZERO, unapplied: VecDeque::new() });
+        let funds = Mutex::new(Funds { view, held: Usd::ZERO, charges });
         Self { id, paid_requests_per_minute, funds, limiter: Mutex::default() }
     }
 
@@ -133,14 +183,14 @@ impl Account {
     fn renew(&self, view: AccountView) {
         let mut funds = lock(&self.funds);
         if view.version.offset >= funds.view.version.offset {
-            funds.unapplied.retain(|(offset, _)| *offset > view.version.offset);
+            funds.charges.applied(view.version.offset);
             funds.view = view;
         }
     }
 
     /// Whether nothing would be lost by forgetting it: no charge that its view does not include, no request of late.
     fn is_idle(&self, now: Instant) -> bool {
-        lock(&self.funds).unapplied.is_empty() && lock(&self.limiter).is_idle(now)
+        lock(&self.funds).charges.is_empty() && lock(&self.limiter).is_idle(now)
     }
 
     fn limits(&self) -> Limits {
@@ -177,8 +227,7 @@ impl Account {
 
 impl Funds {
     fn available(&self) -> Option<Usd> {
-        let unapplied = self.unapplied.iter().try_fold(Usd::ZERO, |sum, (_, cost)| sum.checked_add(*cost))?;
-        self.view.balance_usd.checked_sub(self.held)?.checked_sub(unapplied)
+        self.view.balance_usd.checked_sub(self.held)?.checked_sub(self.charges.total()?)
     }
 }
 
@@ -194,11 +243,18 @@ impl Drop for Running {
     }
 }
 
-/// Money held for one request. Dropped without [`Hold::settle`], it is released whole.
+/// Money held for one request. Dropped without [`Hold::charge`], it is released whole.
 #[derive(Debug)]
 pub(crate) struct Hold {
     account: Arc<Account>,
     amount: Usd,
+}
+
+/// A charge whose event is being recorded. It counts until a view includes it, unless it is taken back.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    cost: Usd,
 }
 
 impl Hold {
@@ -206,12 +262,18 @@ impl Hold {
         self.account.id
     }
 
-    /// Releases the hold and counts `cost` as charged from the log position on where its event stands.
-    pub(crate) fn settle(self, at: Position, cost: Usd) {
-        let mut funds = lock(&self.account.funds);
-        if at.offset > funds.view.version.offset && !cost.is_zero() {
-            funds.unapplied.push_back((at.offset, cost));
-        }
+    /// Releases the hold and counts `cost` instead. Before its event is recorded: its place in the log may be known sooner
+    /// than whoever recorded it hears of it.
+    pub(crate) fn charge(self, cost: Usd) -> Charge {
+        lock(&self.account.funds).charges.add(cost);
+        Charge { account: Arc::clone(&self.account), cost }
+    }
+}
+
+impl Charge {
+    /// The event was not recorded, and never will be.
+    pub(crate) fn take_back(self) {
+        lock(&self.account.funds).charges.take_back(self.cost);
     }
 }
 

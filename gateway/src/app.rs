@@ -7,19 +7,20 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use eventlog::EventLog;
+use eventlog::spool::{Drained, NoRoom};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use schemas::RequestId;
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Waiting};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::meter::Recorder;
 use crate::ports::{Ledger, UsageStats};
 use crate::upstream::Upstreams;
+use crate::usage_log::{Recording, Refused, UsageLog};
 use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,7 +36,9 @@ pub struct Parts {
     /// Where usage statistics are.
     pub stats: Arc<dyn UsageStats>,
     /// Where usage events go.
-    pub log: Arc<dyn EventLog>,
+    pub usage_log: UsageLog,
+    /// The charges that the process before left in the spool.
+    pub waiting: Waiting,
     /// Under what API keys are hashed.
     pub key_pepper: Secret,
     /// The `source` of this gateway's events.
@@ -48,7 +51,7 @@ pub struct Parts {
 pub(crate) struct App {
     pub(crate) catalogue: Catalogue,
     pub(crate) upstreams: Upstreams,
-    pub(crate) accounts: Accounts,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) stats: Arc<dyn UsageStats>,
     pub(crate) recorder: Arc<Recorder>,
@@ -57,12 +60,26 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
 }
 
-/// A gateway's routes, and the tasks that meter its running requests: wait for those before the process ends.
-pub fn build(parts: Parts) -> (Router, TaskTracker) {
+/// A gateway, ready to serve.
+pub struct Gateway {
+    /// Its routes.
+    pub routes: Router,
+    /// The tasks that meter its running requests: wait for those before the process ends.
+    pub requests: TaskTracker,
+    /// Wants to know where spooled usage events get to in the log.
+    pub drained: Arc<dyn Drained>,
+}
+
+/// Puts a gateway together.
+pub fn build(parts: Parts) -> Gateway {
     let tasks = TaskTracker::new();
+    let paid_requests_per_minute = parts.catalogue.paid_requests_per_minute;
+    let accounts = Arc::new(Accounts::new(Arc::clone(&parts.ledger), paid_requests_per_minute, parts.waiting));
+    let recording = Recording::new(parts.usage_log, accounts.clone());
+    let recorder = Recorder::new(recording, parts.source, &parts.catalogue, parts.context.clone());
     let app = Arc::new(App {
-        accounts: Accounts::new(Arc::clone(&parts.ledger), parts.catalogue.paid_requests_per_minute),
-        recorder: Arc::new(Recorder { log: parts.log, source: parts.source, context: parts.context.clone() }),
+        accounts: Arc::clone(&accounts),
+        recorder: Arc::new(recorder),
         catalogue: parts.catalogue,
         upstreams: parts.upstreams,
         ledger: parts.ledger,
@@ -71,7 +88,7 @@ pub fn build(parts: Parts) -> (Router, TaskTracker) {
         context: parts.context,
         tasks: tasks.clone(),
     });
-    (routes(app), tasks)
+    Gateway { routes: routes(app), requests: tasks, drained: accounts }
 }
 
 fn routes(app: Arc<App>) -> Router {
@@ -107,13 +124,33 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
     response
 }
 
-/// Whether requests would be answered: whether the ledger can be asked.
+/// Whether requests would be answered: whether the ledger can be asked, and usage recorded.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    match app.ledger.find_key(schemas::event::KeyHash([0; 32])).await {
+    if let Err(error) = app.ledger.find_key(schemas::event::KeyHash([0; 32])).await {
+        tracing::warn!(%error, "not ready");
+        return ApiError::unavailable("The ledger can't be reached.").into_response();
+    }
+    match app.recorder.reserve().await {
         Ok(_) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            ApiError::unavailable("The ledger can't be reached.").into_response()
+        Err(refused) => {
+            tracing::warn!(%refused, "not ready");
+            not_recordable(&refused).into_response()
         }
+    }
+}
+
+/// What a client is told where its usage could not be recorded: before anything was used.
+pub(crate) fn not_recordable(refused: &Refused) -> ApiError {
+    match refused {
+        Refused::NoRoom(NoRoom::Full { .. }) => ApiError::not_recordable(
+            "spool_full",
+            "The event log has been away for so long that this gateway can't keep any more usage. Nothing was sent to the \
+             model and nothing is charged. Try again later.",
+        ),
+        Refused::NoRoom(_) | Refused::LogFails => ApiError::not_recordable(
+            "usage_not_recordable",
+            "Usage can't be recorded just now: the disk of this gateway is full or fails. Nothing was sent to the model and \
+             nothing is charged. Try again later.",
+        ),
     }
 }

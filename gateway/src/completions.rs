@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::accounts::Caller;
-use crate::app::App;
+use crate::app::{App, not_recordable};
 use crate::body;
 use crate::error::ApiError;
 use crate::limits::TooMany;
@@ -93,7 +93,9 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
         upstream: upstream.name().to_owned(),
         stream: request.stream,
     };
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, running);
+    // The last question before the upstream is called: whatever comes of that call can be recorded.
+    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })

@@ -111,6 +111,11 @@ impl ApiError {
         }
     }
 
+    /// 503: usage can't be recorded, so nothing may be used.
+    pub(crate) fn not_recordable(code: &'static str, message: impl Into<String>) -> Self {
+        Self { retry_after_seconds: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "api_error", code, message) }
+    }
+
     /// 503: the upstream has more work than it takes.
     pub(crate) fn upstream_busy(message: impl Into<String>, retry_after_seconds: u64) -> Self {
         Self {

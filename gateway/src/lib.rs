@@ -26,7 +26,10 @@ mod sse;
 mod statement;
 mod upstream;
 mod usage;
+mod usage_log;
 
-pub use app::{Parts, build};
+pub use accounts::Waiting;
+pub use app::{Gateway, Parts, build};
 pub use context::Context;
 pub use upstream::{Upstream, UpstreamError, Upstreams};
+pub use usage_log::UsageLog;

@@ -1,29 +1,52 @@
 //! One terminal usage event per admitted request (I10), durable before the last byte of the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use eventlog::{AppendError, EventLog, Record};
+use eventlog::Record;
+use schemas::catalogue::Catalogue;
 use schemas::event::{Accuracy, OUTCOME_POLICY, Outcome, UsageRecordedV1};
 use schemas::usage::Price;
-use schemas::{Event, EventData, EventId, KeyId, Position, RequestId, Timestamp, TokenCounts, Usd};
+use schemas::{AccountId, Event, EventData, EventId, KeyId, RequestId, Timestamp, TokenCounts, Usd};
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::accounts::{Hold, Running};
 use crate::context::Context;
+use crate::usage_log::{Recording, Refused, Room};
 
-/// How long a usage event is tried to be made durable before the answer fails.
-const RECORD_WITHIN: Duration = Duration::from_secs(30);
-const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// The largest usage event without its names: ids, times, counts and amounts with all their digits.
+const EVENT_BYTES: usize = 1_536;
+/// What a character of a name takes at most: an escape of JSON.
+const ESCAPED_BYTES: usize = 6;
 
 /// Writes usage events.
 pub(crate) struct Recorder {
-    pub(crate) log: Arc<dyn EventLog>,
+    recording: Recording,
     /// The events' `source`: this gateway.
-    pub(crate) source: String,
-    pub(crate) context: Context,
+    source: String,
+    context: Context,
+    /// What an event takes at most.
+    room_bytes: usize,
+}
+
+impl Recorder {
+    /// `source` is what events name as theirs.
+    pub(crate) fn new(recording: Recording, source: String, catalogue: &Catalogue, context: Context) -> Self {
+        let names = catalogue.models.values().map(|model| model.id.len() + model.upstream.len()).max();
+        let room_bytes = room_bytes(source.len() + names.unwrap_or_default());
+        Self { recording, source, context, room_bytes }
+    }
+
+    /// Makes sure that the event of a request can be recorded, however it ends.
+    pub(crate) async fn reserve(&self) -> Result<Room, Refused> {
+        self.recording.reserve(self.room_bytes).await
+    }
+}
+
+/// The most that an event takes whose names have this many bytes.
+fn room_bytes(names: usize) -> usize {
+    EVENT_BYTES + names * ESCAPED_BYTES
 }
 
 /// What is known of a request when it is admitted.
@@ -57,21 +80,23 @@ impl Ending {
 #[error("the usage event could not be made durable")]
 pub(crate) struct NotDurable;
 
-/// The meter of one admitted request. It holds the request's money and its place among the running ones until it is
-/// finished, which is before the last byte of the answer: the client's next request finds both free.
+/// The meter of one admitted request. It holds the request's money, room for its event and its place among the running
+/// ones until it is finished, which is before the last byte of the answer: the client's next request finds all of them
+/// free.
 pub(crate) struct Meter {
     recorder: Arc<Recorder>,
     admitted: Admitted,
     hold: Hold,
+    room: Room,
     _running: Running,
     started_at: Timestamp,
     started: Instant,
 }
 
 impl Meter {
-    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, running: Running) -> Self {
+    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, _running: running, started_at, started: Instant::now() }
+        Self { recorder, admitted, hold, room, _running: running, started_at, started: Instant::now() }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {
@@ -90,58 +115,92 @@ impl Meter {
             }
         };
         let record = Record { key: event.subject, payload };
-        match self.append(record).await {
-            Ok(position) => {
-                self.hold.settle(position, cost);
-                Ok(cost)
-            }
+        let charge = self.hold.charge(cost);
+        match self.recorder.recording.append(self.room, record.clone()).await {
+            Ok(()) => Ok(cost),
             Err(error) => {
+                charge.take_back();
                 // The whole event, so that nothing is lost with it: it holds neither secrets nor content.
-                let event = String::from_utf8_lossy(&event.encode().unwrap_or_default()).into_owned();
-                tracing::error!(%error, request_id = %self.admitted.request_id, event, "a usage event was not recorded");
+                let event = String::from_utf8_lossy(&record.payload);
+                tracing::error!(error, request_id = %self.admitted.request_id, %event, "a usage event was not recorded");
                 Err(NotDurable)
             }
         }
     }
 
-    fn event(&self, ending: Ending, cost_usd: Usd) -> Event {
-        let admitted = self.admitted.clone();
-        let elapsed = self.started.elapsed().as_millis();
-        Event {
-            id: EventId(admitted.request_id.derive("usage.recorded")),
-            source: self.recorder.source.clone(),
-            subject: self.hold.account_id(),
-            time: self.recorder.context.now(),
-            data: EventData::UsageRecorded(Box::new(UsageRecordedV1 {
-                request_id: admitted.request_id,
-                key_id: admitted.key_id,
-                model: admitted.model,
-                upstream: admitted.upstream,
-                stream: admitted.stream,
-                outcome: ending.outcome,
-                accuracy: ending.accuracy,
-                policy: OUTCOME_POLICY,
-                tokens: ending.tokens,
-                price: admitted.price,
-                cost_usd,
-                started_at: self.started_at,
-                duration_ms: u64::try_from(elapsed).unwrap_or(u64::MAX),
-            })),
-        }
+    fn event(&self, ending: Ending, cost: Usd) -> Event {
+        let recorder = &self.recorder;
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let times = Times { started_at: self.started_at, now: recorder.context.now(), duration_ms: elapsed };
+        event(&self.admitted, &recorder.source, self.hold.account_id(), ending, cost, times)
     }
+}
 
-    /// An append that was not confirmed may have happened: the same event again is the same event, so trying again is
-    /// safe.
-    async fn append(&self, record: Record) -> Result<Position, AppendError> {
-        let give_up = Instant::now() + RECORD_WITHIN;
-        loop {
-            match self.recorder.log.append(record.clone()).await {
-                Err(AppendError::Unavailable(detail)) if Instant::now() < give_up => {
-                    tracing::warn!(detail, request_id = %self.admitted.request_id, "the event log did not confirm; trying again");
-                    sleep(RETRY_EVERY).await;
-                }
-                result => return result,
-            }
-        }
+/// When a request was admitted, and when it ended.
+#[derive(Clone, Copy)]
+struct Times {
+    started_at: Timestamp,
+    now: Timestamp,
+    duration_ms: u64,
+}
+
+fn event(admitted: &Admitted, source: &str, subject: AccountId, ending: Ending, cost_usd: Usd, times: Times) -> Event {
+    Event {
+        id: EventId(admitted.request_id.derive("usage.recorded")),
+        source: source.to_owned(),
+        subject,
+        time: times.now,
+        data: EventData::UsageRecorded(Box::new(UsageRecordedV1 {
+            request_id: admitted.request_id,
+            key_id: admitted.key_id,
+            model: admitted.model.clone(),
+            upstream: admitted.upstream.clone(),
+            stream: admitted.stream,
+            outcome: ending.outcome,
+            accuracy: ending.accuracy,
+            policy: OUTCOME_POLICY,
+            tokens: ending.tokens,
+            price: admitted.price,
+            cost_usd,
+            started_at: times.started_at,
+            duration_ms: times.duration_ms,
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_event_fits_its_room() {
+        let check = |names: &str| {
+            let price = |digits: &str| digits.parse().unwrap();
+            let (input, cached_input, output) =
+                (price("8999999.999999"), price("8999999.999999"), price("8999999.999999"));
+            let admitted = Admitted {
+                request_id: RequestId(Uuid::max()),
+                key_id: KeyId(Uuid::max()),
+                model: names.to_owned(),
+                price: Price { input, cached_input, output },
+                upstream: names.to_owned(),
+                stream: false,
+            };
+            let most = u64::MAX;
+            let tokens = TokenCounts { prompt: most, cached_prompt: most, completion: most, reasoning: most };
+            let ending = Ending { outcome: Outcome::UpstreamFailed, accuracy: Accuracy::Estimated, tokens };
+            let late = Timestamp::from_micros(i64::MAX / 2_000);
+            let times = Times { started_at: late, now: late, duration_ms: most };
+            let cost = "-8999999.999999999999".parse().unwrap();
+            let event = event(&admitted, names, AccountId(Uuid::max()), ending, cost, times).encode().unwrap();
+            let room = room_bytes(3 * names.len());
+            assert!(event.len() <= room, "{} bytes in a room of {room}", event.len());
+        };
+        check("");
+        check("deepseek-v4-flash");
+        check(&"\u{1}".repeat(100));
+        check(&"\u{fffd}\"\\".repeat(100));
     }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub projector: ProjectorPort,
     /// Monthly invoices.
     pub invoices: Invoices,
+    /// Where a gateway keeps usage until the log has it, in distributed mode.
+    pub spool: Spool,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -55,6 +57,7 @@ impl Default for Config {
             ledger: LedgerPort::default(),
             projector: ProjectorPort::default(),
             invoices: Invoices::default(),
+            spool: Spool::default(),
             key_pepper: None,
         }
     }
@@ -234,6 +237,22 @@ pub struct ProjectorPort {
 impl Default for ProjectorPort {
     fn default() -> Self {
         Self { listen: "127.0.0.1:8091".into() }
+    }
+}
+
+/// Where a gateway keeps usage until the log has it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// Its folder, this gateway's own; `spool` in the data folder where absent.
+    pub dir: Option<PathBuf>,
+    /// The most bytes it takes on disk; a usage event has about a kilobyte.
+    pub max_bytes: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { dir: None, max_bytes: 256 << 20 }
     }
 }
 

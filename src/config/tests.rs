@@ -63,6 +63,7 @@ fn what_makes_no_sense_names_its_key() {
         let kafka = format!("[kafka]\nbrokers = \"x\"\nsession_timeout_ms = {timeout}");
         check(&kafka, &["kafka.session_timeout_ms", timeout, "1000 to 300000"]);
     }
+    check("[spool]\nmax_bytes = 1000", &["spool.max_bytes", "1000", "at least 1048576"]);
     check("[[plans]]\nid = \"free\"\nprice_usd = \"-1\"", &["free", "price_usd", "-1", "negative"]);
     check("[[plans]]\nid = \"free\"\nprice_usd = 1.5", &["price_usd"]);
     check("[[plans]]\nid = \"new\"\nprice_usd = \"1\"", &["new", "every term"]);
@@ -79,6 +80,10 @@ fn what_makes_no_sense_names_its_key() {
     check(
         &format!("{UPSTREAM}{}", MODEL.replace("context_tokens = 10", "context_tokens = 0")),
         &["`m`", "context_tokens"],
+    );
+    check(
+        &format!("{UPSTREAM}{}", MODEL.replace("\"m\"", &format!("\"{}\"", "m".repeat(2_000)))),
+        &["2001 bytes", "2000"],
     );
     let missing = load(Some(Path::new("/nonexistent/modelhub.toml"))).unwrap_err();
     assert!(format!("{missing:#}").contains("/nonexistent/modelhub.toml"), "{missing:#}");

@@ -109,22 +109,23 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
 
     let upstreams = shared::upstreams(&config, &catalogue, &after_gateway).await?;
     let demo_key = demo_account::key(&config, &data, &embedded.ledger).await?;
-    let (routes, requests) = gateway::build(gateway::Parts {
+    let gateway = gateway::build(gateway::Parts {
         catalogue,
         upstreams,
         ledger: in_process,
         stats: Arc::new(StoreStats(embedded.usage.clone())),
-        log: embedded.log.clone(),
+        usage_log: gateway::UsageLog::Direct(embedded.log.clone()),
+        waiting: gateway::Waiting::default(),
         key_pepper: embedded.key_pepper.clone(),
         source: "/modelhub/embedded".to_owned(),
         context: outside::gateway(),
     });
     let listener = shared::listen(&config.listen, "listen").await?;
     greet(listener.local_addr()?, demo_key.as_deref());
-    gateway::server::serve(listener, routes, stop).await;
+    gateway::server::serve(listener, gateway.routes, stop).await;
 
-    requests.close();
-    requests.wait().await;
+    gateway.requests.close();
+    gateway.requests.wait().await;
     after_gateway.cancel();
     control.await.context("the private port")?;
     renewals_stop.cancel();

@@ -38,16 +38,22 @@ pub(crate) fn required<'a, T>(value: Option<&'a T>, key: &str) -> Result<&'a T> 
 
 /// Connects to Kafka.
 pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaLog>> {
+    let kafka = kafka_config(config, client_id)?;
+    let brokers = kafka.brokers.clone();
+    Ok(Arc::new(KafkaLog::connect(kafka).await.with_context(|| format!("kafka.brokers: {brokers}"))?))
+}
+
+/// How Kafka is reached.
+pub(super) fn kafka_config(config: &Config, client_id: &str) -> Result<KafkaConfig> {
     let kafka = required(config.kafka.as_ref(), "kafka.brokers")?;
-    let log = KafkaLog::connect(KafkaConfig {
+    Ok(KafkaConfig {
         brokers: kafka.brokers.clone(),
         topic: kafka.topic.clone(),
         partitions: kafka.partitions,
         replication: kafka.replication,
         session_timeout: Duration::from_millis(kafka.session_timeout_ms.into()),
         client_id: client_id.to_owned(),
-    });
-    Ok(Arc::new(log.await.with_context(|| format!("kafka.brokers: {}", kafka.brokers))?))
+    })
 }
 
 /// Connects to `ClickHouse`.

@@ -89,11 +89,12 @@ fn services_start_in_order_once_what_they_need_is_healthy() {
 #[test]
 fn data_outlives_containers_and_only_the_gateway_is_reached_from_outside() {
     let config = &*UNDERSTOOD;
-    assert_eq!(names(&config["volumes"]), ["clickhouse", "kafka", "postgres"]);
+    assert_eq!(names(&config["volumes"]), ["clickhouse", "gateway", "kafka", "postgres"]);
     let services = config["services"].as_object().expect("services");
     for (name, service) in services {
         let expected = match name.as_str() {
             "clickhouse" => vec!["/var/lib/clickhouse"],
+            "gateway" => vec!["/var/lib/modelhub/data"],
             "kafka" => vec!["/var/lib/kafka/data"],
             "postgres" => vec!["/var/lib/postgresql/data"],
             _ => vec![],

@@ -17,5 +17,6 @@ mod quarantine;
 mod readme;
 mod scenario;
 mod sdk;
+mod spool;
 mod system;
 mod upstream;

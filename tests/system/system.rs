@@ -80,7 +80,17 @@ impl System {
     /// A gateway, a ledger and a projector on real Kafka, PostgreSQL and ClickHouse, configured as by
     /// `docker-compose.yml`.
     pub(crate) async fn distributed() -> Self {
-        let mut system = Self::distributed_without_services().await;
+        Self::distributed_on(tests::kafka::cluster().await, "", &[]).await
+    }
+
+    /// As `distributed`, on this cluster, with this `modelhub.toml` and these variables beside the usual ones.
+    pub(crate) async fn distributed_on(
+        kafka: tests::kafka::Cluster,
+        configuration: &str,
+        variables: &[(&str, String)],
+    ) -> Self {
+        let mut system = Self::without_services_on(kafka, configuration).await;
+        system.environment.extend(variables.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         for (name, key) in [
             ("ledger", "MODELHUB_LEDGER__LISTEN"),
             ("projector", "MODELHUB_PROJECTOR__LISTEN"),
@@ -94,11 +104,14 @@ impl System {
 
     /// The engines and the configuration of distributed mode, before any service is started.
     pub(crate) async fn distributed_without_services() -> Self {
+        Self::without_services_on(tests::kafka::cluster().await, "").await
+    }
+
+    async fn without_services_on(kafka: tests::kafka::Cluster, configuration: &str) -> Self {
         // One after the other: where one cannot be had, the test fails at once and leaves no other half started.
-        let kafka = tests::kafka::cluster().await;
         let postgres = tests::postgres::database().await;
         let clickhouse = tests::clickhouse::database().await;
-        let folder = folder_with("");
+        let folder = folder_with(configuration);
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
         let mut environment: Vec<(String, String)> = distributed_variables()
             .map(|(key, value)| {
@@ -131,6 +144,18 @@ impl System {
         let process = Process::start(self.command().arg(name));
         process.answers(&address, "/readyz").await;
         self.services.push(Service { name, address, process });
+    }
+
+    /// A running service of distributed mode.
+    pub(crate) fn service(&self, name: &str) -> &Process {
+        &self.services.iter().find(|service| service.name == name).expect("a service").process
+    }
+
+    /// Starts a service that was ended, and waits until it is ready.
+    pub(crate) async fn start_service_again(&self, name: &str) {
+        let service = self.services.iter().find(|service| service.name == name).expect("a service");
+        service.process.start_again();
+        service.process.answers(&service.address, "/readyz").await;
     }
 
     /// `modelhub`, configured as this system is.

@@ -56,12 +56,25 @@ pub(super) fn base(config: &KafkaConfig) -> ClientConfig {
     client
 }
 
-pub(super) fn producer(config: &KafkaConfig) -> KafkaResult<FutureProducer<LoggingContext>> {
+/// For how long a record is tried to be delivered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// Long enough for a partition to get a new leader; whoever has to wait longer appends again.
+    Bounded,
+    /// Until it is there. A record that is given up and appended again would lose its turn.
+    Endless,
+}
+
+pub(super) fn producer(config: &KafkaConfig, patience: Patience) -> KafkaResult<FutureProducer<LoggingContext>> {
+    let milliseconds = match patience {
+        Patience::Bounded => "30000",
+        // librdkafka's word for no limit.
+        Patience::Endless => "0",
+    };
     base(config)
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        // Long enough for a partition to get a new leader; whoever has to wait longer appends again.
-        .set("delivery.timeout.ms", "30000")
+        .set("delivery.timeout.ms", milliseconds)
         // Appends that come this close together share a request.
         .set("linger.ms", "2")
         // What may wait for a broker, in memory; beyond that, appends are refused.

@@ -9,7 +9,7 @@ use schemas::{Offset, PartitionId};
 use tracing::error;
 
 use super::KafkaConfig;
-use super::client::{self, LoggingContext, partition_number};
+use super::client::{self, LoggingContext, Patience, partition_number};
 use crate::{AppendError, Record};
 
 /// How long an append waits for room in the producer's queue before it gives up.
@@ -18,6 +18,7 @@ const QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// An idempotent producer that meets a fatal error refuses everything from then on; the next append gets a new one.
 pub(super) struct Producer {
     config: Arc<KafkaConfig>,
+    patience: Patience,
     current: Mutex<Current>,
 }
 
@@ -28,9 +29,9 @@ struct Current {
 }
 
 impl Producer {
-    pub(super) fn new(config: Arc<KafkaConfig>) -> KafkaResult<Self> {
-        let producer = client::producer(&config)?;
-        Ok(Self { config, current: Mutex::new(Current { generation: 0, producer }) })
+    pub(super) fn new(config: Arc<KafkaConfig>, patience: Patience) -> KafkaResult<Self> {
+        let producer = client::producer(&config, patience)?;
+        Ok(Self { config, patience, current: Mutex::new(Current { generation: 0, producer }) })
     }
 
     /// Sends a record to this partition, and tells its offset when all in-sync replicas have it.
@@ -70,7 +71,7 @@ impl Producer {
             return;
         }
         error!(topic = self.config.topic, reason, "the log's producer is broken and gets replaced");
-        match client::producer(&self.config) {
+        match client::producer(&self.config, self.patience) {
             Ok(producer) => *current = Current { generation: broken + 1, producer },
             Err(error) => error!(topic = self.config.topic, %error, "there is no new producer for the log"),
         }
@@ -95,14 +96,15 @@ mod tests {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("events", 3, 1).unwrap();
         cluster.request_errors(request, &[answer]);
-        let producer = Producer::new(Arc::new(KafkaConfig {
+        let config = KafkaConfig {
             brokers: cluster.bootstrap_servers(),
             topic: "events".to_owned(),
             partitions: 3,
             replication: 1,
             session_timeout: Duration::from_secs(10),
             client_id: "test".to_owned(),
-        }));
+        };
+        let producer = Producer::new(Arc::new(config), Patience::Bounded);
         (cluster, producer.unwrap())
     }
 
