@@ -89,7 +89,7 @@ fn period(number: i64) -> Value {
     json!({"start": time(BEGIN + number * MONTH), "end": time(BEGIN + (number + 1) * MONTH)})
 }
 
-fn plan(id: &str, price: Value, tokens: u64, rollover: u64) -> Value {
+fn plan(id: &str, price: &Value, tokens: u64, rollover: u64) -> Value {
     json!({
         "id": id, "price_usd": price, "tokens_per_month": tokens, "rollover_tokens": rollover,
         "requests_per_minute": 10, "max_in_flight": 2, "max_keys": 2, "trial_credit_usd": "5",
@@ -122,8 +122,8 @@ impl Written {
 
 /// The event's type and data.
 fn data(number: u64, fact: Fact) -> Option<(&'static str, Value)> {
-    let boxed = |id: &str| plan(id, cents(1_500), PLAN_TOKENS, PLAN_ROLLOVER);
-    let free = || plan("free", "0".into(), 0, 0);
+    let boxed = |id: &str| plan(id, &cents(1_500), PLAN_TOKENS, PLAN_ROLLOVER);
+    let free = || plan("free", &"0".into(), 0, 0);
     Some(match fact {
         Fact::Garbage => return None,
         Fact::Open => ("account.opened", json!({"plan": free()})),

@@ -1,5 +1,7 @@
 //! Dropping all of it, and counting again.
 
+use std::collections::BTreeMap;
+
 use eventlog::Sink;
 use projector::Grain;
 use schemas::{Offset, PartitionId};
@@ -42,7 +44,7 @@ async fn a_reset_leaves_nothing_and_the_log_gives_it_again(engine: Engine) {
         }
         store.reset().await.unwrap();
         for grain in [Grain::Event, Grain::Hour] {
-            assert_eq!(store.totals(grain).await.unwrap(), Default::default(), "batches of {records}");
+            assert_eq!(store.totals(grain).await.unwrap(), BTreeMap::default(), "batches of {records}");
         }
         if records == 100 {
             store = engine.open().await;
