@@ -5,6 +5,7 @@
 pub mod commit;
 pub mod postgres;
 mod read;
+mod schema;
 pub mod snapshot;
 pub mod sqlite;
 

@@ -17,16 +17,16 @@ pub(in crate::store) const QUARANTINED: &str = "\
     FROM quarantine WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset";
 
 pub(in crate::store) const ACCOUNTS: &str = "\
-    SELECT account_id, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset
-    FROM accounts WHERE $1 IS NULL OR account_id > $1 ORDER BY account_id LIMIT $2";
+    SELECT account_id, partition_no, state, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset
+    FROM accounts WHERE account_id >= $1 ORDER BY account_id LIMIT $2";
 
 pub(in crate::store) const LOTS: &str = "\
     SELECT account_id, lot_id, source, amount_usd, remaining_usd, CAST(priority AS bigint) AS priority, sequence, expires_at
-    FROM lots WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
+    FROM lots WHERE account_id >= $1 AND account_id <= $2";
 
 pub(in crate::store) const KEYS: &str = "\
     SELECT account_id, key_id, hash, name, hint
-    FROM keys WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
+    FROM keys WHERE account_id >= $1 AND account_id <= $2";
 
 pub(in crate::store) const COUNTS: &str = "\
     SELECT p.account_id, CAST(count(DISTINCT p.event_id) AS bigint) AS postings,
