@@ -50,9 +50,9 @@ pub(in crate::store) const STRAYS: [(&str, &str); 3] = [
 
 pub(in crate::store) const BEYOND: &str = "\
     SELECT partition_no, log_offset FROM postings p WHERE NOT EXISTS (
-        SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND p.log_offset < h.next_offset)
+        SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND (p.log_offset < h.next_offset OR h.next_offset < 0))
     UNION SELECT partition_no, log_offset FROM quarantine q WHERE NOT EXISTS (
-        SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND q.log_offset < h.next_offset)
+        SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND (q.log_offset < h.next_offset OR h.next_offset < 0))
     LIMIT 10";
 
 pub(in crate::store) const QUARANTINE: &str = "\
