@@ -86,7 +86,8 @@ fn defaults() -> Result<Config> {
 
 fn catalogue(config: &Config) -> Result<Catalogue> {
     let defaults = defaults()?;
-    let mut catalogue = Catalogue::default();
+    let paid_requests_per_minute = config.paid_requests_per_minute;
+    let mut catalogue = Catalogue { paid_requests_per_minute, ..Catalogue::default() };
     for plan in defaults.plans.into_iter().chain(config.plans.iter().cloned()) {
         let id = plan.id.clone();
         let terms = plan.on(catalogue.plans.get(&id)).with_context(|| {
@@ -131,6 +132,14 @@ fn check_model(model: &Model, config: &Config) -> Result<()> {
         let range = 1..=schemas::usage::MAX_TOKENS;
         ensure!(range.contains(&value), "models: `{}`: {key} is {value}; it must be 1 to {}", model.id, range.end());
     }
+    let price = &model.price;
+    ensure!(
+        price.cached_input <= price.input,
+        "models: `{}`: price.cached_input is {}, above price.input, {}; a hold is for a prompt of which nothing is cached",
+        model.id,
+        price.cached_input,
+        price.input
+    );
     Ok(())
 }
 

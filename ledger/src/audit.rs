@@ -10,6 +10,7 @@
 
 mod at;
 mod ids;
+mod invoices;
 mod partition;
 mod reader;
 mod replay;
@@ -149,6 +150,7 @@ fn unreadable(row: &Unreadable, report: &mut Report) {
         "positions" => Section::Positions,
         "transfers" => Section::Transfers,
         "quarantine" => Section::Quarantine,
+        "invoices" => Section::Invoices,
         "accounts" => Section::Accounts,
         "lots" => Section::Lots,
         "keys" => Section::Keys,

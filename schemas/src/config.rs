@@ -22,6 +22,8 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Terms that replace those of the built-in plan of the same id, key by key, or a new plan.
     pub plans: Vec<PlanOverride>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    pub paid_requests_per_minute: u32,
     /// The log, in distributed mode.
     pub kafka: Option<Kafka>,
     /// The ledger's store, in distributed mode.
@@ -32,6 +34,8 @@ pub struct Config {
     pub ledger: LedgerPort,
     /// The projector's port for health checks, in distributed mode.
     pub projector: ProjectorPort,
+    /// Monthly invoices.
+    pub invoices: Invoices,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -44,13 +48,29 @@ impl Default for Config {
             upstreams: Vec::new(),
             models: Vec::new(),
             plans: Vec::new(),
+            paid_requests_per_minute: 100,
             kafka: None,
             postgres: None,
             clickhouse: None,
             ledger: LedgerPort::default(),
             projector: ProjectorPort::default(),
+            invoices: Invoices::default(),
             key_pepper: None,
         }
+    }
+}
+
+/// Monthly invoices.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invoices {
+    /// Whether a ledger issues each month's invoices by itself when the month is over.
+    pub automatic: bool,
+}
+
+impl Default for Invoices {
+    fn default() -> Self {
+        Self { automatic: true }
     }
 }
 
@@ -278,6 +298,18 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// A URL as it may be shown: without user, password and query.
+pub fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    // A password that nobody encoded may hold any of `/?#`, so all before the last `@` goes first.
+    let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("…@", rest));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    format!("{scheme}{credentials}{rest}{query}")
 }
 
 impl std::fmt::Debug for Secret {

@@ -106,7 +106,7 @@ async fn show(loaded: &Loaded, position: Position, json: bool) -> Result<()> {
         &["posted since", &posted],
     ])?;
     let content = row.record.or_else(|| row.record_base64.map(|text| format!("(base64) {text}"))).unwrap_or_default();
-    print::out(&format!("\n{content}\n"))
+    print::out(&format!("\n{}\n", print::plain(&content, true)))
 }
 
 /// What the running ledger makes of the event, or, on a data folder that nobody uses, this process.

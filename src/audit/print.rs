@@ -39,7 +39,7 @@ pub(super) fn report(report: &Report, then: bool, as_json: bool, took: Duration)
     if table.len() > 1 {
         print::table(&table)?;
     }
-    print::out(&words(report, seconds))
+    print::out(&print::plain(&words(report, seconds), true))
 }
 
 /// What stands below the table: what differs, and the verdict.

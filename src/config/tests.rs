@@ -73,6 +73,10 @@ fn what_makes_no_sense_names_its_key() {
     check(&format!("{UPSTREAM}{}", MODEL.replace(", output = \"1\"", "")), &["missing field", "output"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace("\"1\" }", "\"0.0000001\" }")), &["more than 6 decimals"]);
     check(
+        &format!("{UPSTREAM}{}", MODEL.replace("cached_input = \"1\"", "cached_input = \"1.01\"")),
+        &["`m`", "price.cached_input is 1.01", "above price.input"],
+    );
+    check(
         &format!("{UPSTREAM}{}", MODEL.replace("context_tokens = 10", "context_tokens = 0")),
         &["`m`", "context_tokens"],
     );

@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Sink};
 use gateway::{Upstream, Upstreams};
+use ledger::Ledger;
 use projector::ClickHouseStore;
 use schemas::catalogue::Catalogue;
-use schemas::config::{Config, Secret, Upstream as UpstreamConfig};
+use schemas::config::{Config, Secret, Upstream as UpstreamConfig, without_credentials};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,7 @@ pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
 pub(crate) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
     let clickhouse = required(config.clickhouse.as_ref(), "clickhouse.url")?;
     let store = ClickHouseStore::connect(clickhouse).await;
-    Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", clickhouse.url))?))
+    Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", without_credentials(&clickhouse.url)))?))
 }
 
 /// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where. So is
@@ -73,6 +74,15 @@ pub(super) async fn consume(log: Arc<dyn EventLog>, group: String, sink: Arc<dyn
             () = tokio::time::sleep(RERUN_AFTER) => {}
         }
     }
+}
+
+/// Issues each month's invoices when it is over, until `stop`. Whatever it is cut short at, the next start goes on.
+pub(super) fn invoices(config: &Config, ledger: &Arc<Ledger>, stop: &CancellationToken) {
+    if !config.invoices.automatic {
+        return;
+    }
+    let (ledger, stop) = (Arc::clone(ledger), stop.clone());
+    tokio::spawn(async move { stop.run_until_cancelled(ledger::monthly(&ledger)).await });
 }
 
 /// Prepares every upstream of the configuration, and the built-in demo where a model is on it.

@@ -368,6 +368,14 @@ async fn the_past_is_as_it_was() {
     let system = System::embedded().await;
     let history = books::history(&*books::log(&system).await).await;
     books::applied(&system).await;
+    // It never posts, and it happened long after.
+    let log = books::log(&system).await;
+    let (wrong, id) = books::used(history[0].account, 1 << 60);
+    let wrong = wrong.replace(r#""cost_usd":"0.000005""#, r#""cost_usd":"0.000006""#);
+    let wrong = wrong.replace(r#""time":"2026"#, r#""time":"2027"#);
+    books::append(&*log, history[0].account, (wrong, id)).await;
+    let last = books::append(&*log, history[0].account, books::used(history[0].account, 1 << 61)).await;
+    books::applied(&system).await;
     let account = history[0].account.to_string();
     let then = |at: String| {
         let (system, account) = (&system, account.clone());
@@ -394,11 +402,12 @@ async fn the_past_is_as_it_was() {
     // The golden events are of the first microseconds of a month, and the use of the second second.
     assert_eq!(then("2026-11-01T00:00:00Z".to_owned()).await, None);
     assert_eq!(then("2026-11-01T00:00:01Z".to_owned()).await.as_deref(), Some("5"));
-    assert_eq!(then("2026-11-01T00:00:02Z".to_owned()).await.as_deref(), Some("4.99996"));
+    assert_eq!(then("2026-11-01T00:00:02Z".to_owned()).await.as_deref(), Some("4.999955"));
+    assert_eq!(then(last.position.to_string()).await.as_deref(), Some("4.999955"));
     for (at, told) in [
         ("yesterday", "neither a position"),
         ("7:0", "the log has 1 partitions, numbered from 0, and 7 is none of them"),
-        ("0:9999", "that partition of the log ends at 27"),
+        ("0:9999", "that partition of the log ends at 29"),
     ] {
         let refused = system.run(&["audit", "--at", at]).await;
         assert!(refused.code != 0 && refused.stderr.contains(told), "{refused:?}");

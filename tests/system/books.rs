@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgPool, SqliteCo
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::system::System;
+use crate::system::{Finished, System};
 
 const OPENED: &str = include_str!("../../schemas/golden/account.opened.v1.json");
 const GRANTED: &str = include_str!("../../schemas/golden/credit.granted.v1.json");
@@ -100,18 +100,25 @@ pub(crate) async fn history(log: &dyn EventLog) -> Vec<Written> {
     written
 }
 
+/// The report of an audit that may only find that a store has applied nothing of a partition yet.
+pub(crate) fn nothing_differs(audit: &Finished, context: &str) -> Value {
+    let report = audit.json();
+    if audit.code != 0 {
+        let findings = report["findings"].as_array().expect("findings");
+        let what = |finding: &Value| finding[1]["what"].as_str().expect("text").to_owned();
+        assert!(!findings.is_empty(), "{context}: {audit:?}");
+        assert!(findings.iter().all(|one| what(one).contains("has applied nothing of")), "{context}: {audit:?}");
+    }
+    report
+}
+
 /// Waits until both stores have applied all that is in the log, and gives the audit of then. Until a store has applied
 /// the first record of a partition, an audit says that and fails; it must say nothing else.
 pub(crate) async fn applied(system: &System) -> Value {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let audit = system.run(&["audit", "--json"]).await;
-        let report = audit.json();
-        if audit.code != 0 {
-            let mut findings = report["findings"].as_array().expect("findings").iter();
-            let what = |finding: &Value| finding[1]["what"].as_str().expect("text").to_owned();
-            assert!(findings.all(|finding| what(finding).contains("has applied nothing of")), "{audit:?}");
-        }
+        let report = nothing_differs(&audit, "");
         let mut partitions = report["partitions"].as_object().expect("partitions").values();
         let done = |partition: &Value| partition["waiting"] == 0 && partition["usage"]["waiting"] == 0;
         if audit.code == 0 && partitions.all(done) {

@@ -9,6 +9,7 @@ mod compose;
 mod conformance;
 mod export;
 mod kills;
+mod limits;
 mod proxy;
 mod quarantine;
 mod readme;

@@ -41,22 +41,37 @@ struct Engines {
     _clickhouse: tests::clickhouse::Database,
 }
 
+/// Most tests send more requests than a free account may.
+const NO_LIMITS: &str = "\n[[plans]]\nid = \"free\"\nrequests_per_minute = 1000000\nmax_in_flight = 10000\n";
+
+/// A folder with this `modelhub.toml`.
+fn folder_with(configuration: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plans = if configuration.contains("[[plans]]") { "" } else { NO_LIMITS };
+    std::fs::write(folder.path().join("modelhub.toml"), format!("{configuration}{plans}")).expect("a file");
+    folder
+}
+
+/// Histories that tests write happened in some past month, and tests count events: no invoice comes by itself.
+fn by_hand() -> (String, String) {
+    ("MODELHUB_INVOICES__AUTOMATIC".to_owned(), "false".to_owned())
+}
+
 fn loopback() -> String {
     format!("127.0.0.1:{}", tests::port())
 }
 
 impl System {
-    /// Everything in one process, without any configuration but its address and folder.
+    /// Everything in one process, without any configuration but its address and folder, and without limits of requests.
     pub(crate) async fn embedded() -> Self {
         Self::embedded_with("").await
     }
 
-    /// Everything in one process, with this `modelhub.toml`.
+    /// Everything in one process, with this `modelhub.toml`; without limits of requests unless it has plans.
     pub(crate) async fn embedded_with(configuration: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("modelhub.toml"), configuration).expect("a file");
+        let folder = folder_with(configuration);
         let address = loopback();
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone())];
+        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), by_hand()];
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), engines: None };
         system.start("serve", address).await;
         system
@@ -83,7 +98,7 @@ impl System {
         let kafka = tests::kafka::cluster().await;
         let postgres = tests::postgres::database().await;
         let clickhouse = tests::clickhouse::database().await;
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder_with("");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
         let mut environment: Vec<(String, String)> = distributed_variables()
             .map(|(key, value)| {
@@ -106,6 +121,7 @@ impl System {
             })
             .collect();
         environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
+        environment.push(by_hand());
         environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
         let engines = Engines { kafka, _postgres: postgres, _clickhouse: clickhouse };
         Self { address: gateway, folder, environment, services: Vec::new(), engines: Some(engines) }

@@ -11,8 +11,9 @@ use thiserror::Error;
 pub enum At {
     /// With everything up to and including a record, in each partition that is named; others are left out.
     Positions(BTreeMap<PartitionId, Offset>),
-    /// For each account, with everything before its first event that happened later than this. Events of one account are
-    /// in one order, so this is a state that the account was in; what arrives late belongs to the time of its arrival.
+    /// For each account, with everything before the first entry of its statement that happened later than this. Events of
+    /// one account are in one order, so this is a state that the account was in; what arrives late belongs to the time of
+    /// its arrival. What never posted ends nothing, nor does what moves nothing: a statement knows neither.
     Time(Timestamp),
 }
 

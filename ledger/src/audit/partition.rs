@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use schemas::{Offset, PartitionId, Position};
+use schemas::{AccountId, Offset, PartitionId, Position};
 
 use super::reader::{Lost, Read};
 use super::replay::Replay;
 use super::report::{Finding, Report, Section};
 use super::totals::Totals;
-use super::{AuditError, Watch, reader, rows};
+use super::{AuditError, Watch, invoices, reader, rows};
 use crate::store::Snapshot;
 
 /// One partition's replay, side by side with what the database has of it.
@@ -50,11 +50,14 @@ impl Partition<'_> {
                 totals.add(&expected);
                 let postings = snapshot.postings(self.id, from, next).await?;
                 let quarantined = snapshot.quarantined(self.id, from, next).await?;
+                let invoices = snapshot.invoices(self.id, from, next).await?;
+                let invoices = replay.until(invoices, |row| row.position.offset, |_| Some(AccountId::OPERATOR));
                 let postings = replay.until(postings, |row| row.offset, |row| Some(row.account_id));
                 let quarantined = replay.until(quarantined, |row| row.position.offset, |row| row.account_id);
                 let unreadable = snapshot.unreadable();
                 rows::postings(self.id, &expected, &postings, unreadable, &mut tags, self.report);
                 rows::quarantined(self.id, &expected, &quarantined, unreadable, self.report);
+                invoices::compare(self.id, &expected, &invoices, unreadable, self.report);
             }
         }
         Ok(true)

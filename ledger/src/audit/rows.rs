@@ -83,7 +83,7 @@ pub(super) fn postings(
     }
 }
 
-fn is_among(unreadable: &BTreeSet<Unreadable>, table: &str, partition: PartitionId, offset: Offset) -> bool {
+pub(super) fn is_among(unreadable: &BTreeSet<Unreadable>, table: &str, partition: PartitionId, offset: Offset) -> bool {
     unreadable.iter().any(|row| row.table == table && row.position == Some(Position { partition, offset }))
 }
 

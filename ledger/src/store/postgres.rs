@@ -2,6 +2,7 @@
 
 mod as_is;
 mod audited;
+mod invoices;
 mod reset;
 mod write;
 

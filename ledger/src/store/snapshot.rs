@@ -22,7 +22,7 @@ pub(super) use self::rows::{
 pub(super) use self::statements::{
     ACCOUNTS, BEYOND, COUNTS, HEADS, KEYS, LOTS, POSTINGS, QUARANTINE, QUARANTINED, STRAYS, TRANSFERS,
 };
-use super::{Head, StoreError};
+use super::{Head, InvoiceRow, StoreError};
 
 /// The table that a reset keeps, and the migration that made it.
 pub(super) const KEPT: &str = "contacts";
@@ -52,6 +52,14 @@ pub trait Snapshot: Send {
         to: Offset,
     ) -> Result<Vec<StoredQuarantine>, StoreError>;
 
+    /// Invoices that a partition's records issued, likewise.
+    async fn invoices(
+        &mut self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<InvoiceRow>, StoreError>;
+
     /// Accounts in the order of their ids, after `after`, at most `limit`, each with what is kept beside its state.
     async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError>;
 
@@ -64,7 +72,7 @@ pub trait Snapshot: Send {
     /// Rows that belong to nothing: lots and keys of no account, transfers of no posting. One line for each of the first.
     async fn strays(&mut self) -> Result<Vec<String>, StoreError>;
 
-    /// Postings and quarantined records that are not before their partition's position of record: their places.
+    /// Postings, quarantined records and invoices that are not before their partition's position of record: their places.
     async fn beyond(&mut self) -> Result<Vec<Position>, StoreError>;
 
     /// The rows that were met so far and can't be read.

@@ -6,6 +6,7 @@
 
 mod as_is;
 mod audited;
+mod invoices;
 mod reset;
 mod write;
 

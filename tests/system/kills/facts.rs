@@ -19,6 +19,9 @@ pub(super) const PLAN_ROLLOVER: u64 = 1_500;
 /// 2026-11-01, when it all begins.
 const BEGIN: i64 = 1_793_491_200_000_000;
 
+/// Periods are thirty days, in microseconds.
+const MONTH: i64 = 30 * 86_400_000_000;
+
 /// What a record says. Numbers stand for ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
@@ -81,9 +84,8 @@ fn cents(cents: i64) -> Value {
     usd(cents * 10_000_000_000)
 }
 
-/// Periods of thirty days, counted from the begin.
+/// Periods are counted from the begin.
 fn period(number: i64) -> Value {
-    const MONTH: i64 = 30 * 86_400_000_000;
     json!({"start": time(BEGIN + number * MONTH), "end": time(BEGIN + (number + 1) * MONTH)})
 }
 
@@ -100,10 +102,15 @@ impl Written {
             None => b"{\"garbage\":".to_vec(),
             Some((kind, data)) => {
                 let version = if matches!(fact, Fact::Use(_)) && number.is_multiple_of(2) { 2 } else { 1 };
-                let micros = i64::try_from(number).expect("a small number") * 1_000;
+                // A renewal comes when the period that it closes is over.
+                let begin = match fact {
+                    Fact::Renew { period, .. } => BEGIN + (period + 1) * MONTH,
+                    _ => BEGIN,
+                };
+                let at = begin + i64::try_from(number).expect("a small number") * 1_000;
                 let event = json!({
                     "specversion": "1.0", "id": id("event", number), "source": "/tests/kills", "type": kind,
-                    "subject": account, "time": time(BEGIN + micros), "datacontenttype": "application/json",
+                    "subject": account, "time": time(at), "datacontenttype": "application/json",
                     "dataschema": format!("urn:modelhub:schema:{kind}:v{version}"), "data": data,
                 });
                 event.to_string().into_bytes()

@@ -7,6 +7,7 @@ use sqlx::error::ErrorKind;
 use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
+use super::invoices;
 use crate::store::read::signed;
 use crate::store::{Commit, StoreError};
 
@@ -91,6 +92,7 @@ pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreEr
     postings(&mut transaction, commit).await?;
     transfers(&mut transaction, commit).await?;
     quarantine(&mut transaction, commit).await?;
+    invoices::write(&mut transaction, commit).await.map_err(refused)?;
     transaction.commit().await.map_err(refused)
 }
 

@@ -74,6 +74,19 @@ macro_rules! snapshot {
                 rows.into_iter().map(QuarantineRow::read).collect()
             }
 
+            async fn invoices(
+                &mut self,
+                partition: PartitionId,
+                from: Offset,
+                to: Offset,
+            ) -> Result<Vec<InvoiceRow>, StoreError> {
+                let rows = query(AUDITED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows = rows.fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<InvoiceColumns> = self.decode("invoices", Some(partition), &rows);
+                let read = rows.iter().map(InvoiceColumns::audited);
+                Ok(snapshot::keep(read, &mut self.unreadable))
+            }
+
             async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError> {
                 let mut from = snapshot::follows(after);
                 // A page on which nothing can be read is not the end.

@@ -53,6 +53,8 @@ pub(in crate::store) const BEYOND: &str = "\
         SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND (p.log_offset < h.next_offset OR h.next_offset < 0))
     UNION SELECT partition_no, log_offset FROM quarantine q WHERE NOT EXISTS (
         SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND (q.log_offset < h.next_offset OR h.next_offset < 0))
+    UNION SELECT partition_no, log_offset FROM invoices i WHERE NOT EXISTS (
+        SELECT 1 FROM positions h WHERE h.partition_no = i.partition_no AND i.log_offset >= 0 AND (i.log_offset < h.next_offset OR h.next_offset < 0))
     LIMIT 10";
 
 pub(in crate::store) const QUARANTINE: &str = "\

@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_hours(1);
 pub(super) async fn read(store: &ClickHouseStore) -> Result<UsageMoment, StoreError> {
     let mut moment = UsageMoment::default();
     // Of nothing, the server has nothing to answer from rollups, and says that as an error.
-    let any = store.client.query("SELECT log_offset FROM usage_facts LIMIT 1");
+    let any = store.client.query("SELECT max(log_offset) FROM usage_facts GROUP BY log_partition LIMIT 1");
     if store.answer(any.fetch_optional::<u64>()).await?.is_none() {
         return Ok(moment);
     }
