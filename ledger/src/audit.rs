@@ -125,8 +125,9 @@ pub async fn audit(
         snapshot.unreadable().iter().for_each(|row| unreadable(row, &mut report));
     }
     report.hash(&states).map_err(|error| StoreError::unavailable("be audited", error))?;
-    if at.is_some() {
-        report.accounts = states.into_values().filter_map(AccountThen::of).collect();
+    if let Some(at) = at {
+        let there = states.into_values().filter(|stored| at.knows(&stored.state));
+        report.accounts = there.filter_map(AccountThen::of).collect();
     }
     Ok(report)
 }

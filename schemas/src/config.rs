@@ -317,3 +317,19 @@ impl std::fmt::Debug for Secret {
         f.write_str("Secret(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_credentials() {
+        let check = |url: &str, expected: &str| assert_eq!(without_credentials(url), expected);
+        check("http://127.0.0.1:8123", "http://127.0.0.1:8123");
+        check("http://ann:hunter2@db:8123/x", "http://…@db:8123/x");
+        check("https://ann:hun/t?er2@db", "https://…@db");
+        check("ann:hunter2@db", "…@db");
+        check("http://db/?user=ann&password=hunter2", "http://db/?…");
+        check("", "");
+    }
+}

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clickhouse::{Client, Compression};
 use eventlog::embedded::EmbeddedLog;
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Record};
@@ -181,4 +182,12 @@ pub(crate) async fn postgres(system: &System) -> PgPool {
 pub(crate) async fn postgres_tamper(pool: &PgPool, statement: &str) {
     let done = query(AssertSqlSafe(statement.to_owned())).execute(pool).await;
     assert!(done.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected() > 0, "{statement}");
+}
+
+pub(crate) fn clickhouse(system: &System) -> Client {
+    let variable = |key: &str| system.variable(key).expect("a variable");
+    let client = Client::default().with_url(variable("MODELHUB_CLICKHOUSE__URL")).with_compression(Compression::None);
+    let client = client.with_user(variable("MODELHUB_CLICKHOUSE__USER"));
+    let client = client.with_password(variable("MODELHUB_CLICKHOUSE__PASSWORD"));
+    client.with_database(variable("MODELHUB_CLICKHOUSE__DATABASE"))
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use schemas::{Offset, PartitionId, Position, Timestamp};
+use accounting::AccountState;
+use schemas::{Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
 
 /// A past moment of the log.
@@ -83,6 +84,12 @@ impl At {
             Some(Self::Positions(positions)) => positions.get(&partition).map(|last| last.next().min(applied)),
             Some(Self::Time(_)) | None => Some(applied),
         }
+    }
+
+    /// Whether the account was there then: opened, or with something on its statement already.
+    pub(super) fn knows(&self, state: &AccountState) -> bool {
+        let untouched = state.lots_opened == 0 && state.debt == Usd::ZERO && state.balance() == Some(Usd::ZERO);
+        self.time().is_none_or(|time| state.opened_at <= time || !untouched)
     }
 
     pub(super) fn time(&self) -> Option<Timestamp> {
