@@ -1,17 +1,20 @@
 //! The gateway's ports, on services in the same process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use eventlog::Batch;
+use gateway::ledger_http::HttpLedger;
 use gateway::ports::{Ledger, LedgerError, StatsUnavailable, UsageStats};
-use projector::UsageStore;
-use schemas::AccountId;
+use projector::{Postings, PostingsUnavailable, UsageStore};
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
-    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Statement, StatementQuery, UsageQuery,
-    UsageRow,
+    AccountView, Balance, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery,
+    IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
+use schemas::{AccountId, Offset, Position, Usd};
 
 /// The ledger by function call.
 pub(crate) struct InProcessLedger(pub(crate) Arc<ledger::Ledger>);
@@ -64,6 +67,14 @@ impl Ledger for InProcessLedger {
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError> {
         self.0.grant_credit(command).await.map_err(error)
     }
+
+    async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError> {
+        self.0.keys(account).await.map_err(error)
+    }
+
+    async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {
+        self.0.execute(account, command).await.map_err(error)
+    }
 }
 
 /// Usage statistics straight from a usage store.
@@ -73,5 +84,46 @@ pub(crate) struct StoreStats<S>(pub(crate) Arc<S>);
 impl<S: UsageStore> UsageStats for StoreStats<S> {
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StatsUnavailable> {
         self.0.stats(query).await.map_err(|error| StatsUnavailable(error.to_string()))
+    }
+}
+
+/// The ledger's verdicts, for a projector in the same process.
+pub(crate) struct InProcessPostings(pub(crate) Arc<ledger::Ledger>);
+
+/// The same over HTTP.
+pub(crate) struct HttpPostings(pub(crate) HttpLedger);
+
+/// The same from a ledger's store that holds them already, for a rebuild.
+pub(crate) struct StoredPostings(pub(crate) Arc<dyn ledger::Store>);
+
+fn by_offset(amounts: Vec<PostedAmount>) -> BTreeMap<Offset, Usd> {
+    amounts.into_iter().map(|posted| (posted.offset, posted.amount_usd)).collect()
+}
+
+fn unavailable(error: impl std::fmt::Display) -> PostingsUnavailable {
+    PostingsUnavailable(format!("what the ledger charged: {error}"))
+}
+
+#[async_trait]
+impl Postings for InProcessPostings {
+    async fn amounts(&self, batch: &Batch) -> Result<BTreeMap<Offset, Usd>, PostingsUnavailable> {
+        self.0.amounts(batch.partition, batch.from, batch.next).await.map(by_offset).map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl Postings for HttpPostings {
+    async fn amounts(&self, batch: &Batch) -> Result<BTreeMap<Offset, Usd>, PostingsUnavailable> {
+        self.0.amounts(batch.partition, batch.from, batch.next).await.map(by_offset).map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl Postings for StoredPostings {
+    async fn amounts(&self, batch: &Batch) -> Result<BTreeMap<Offset, Usd>, PostingsUnavailable> {
+        let amounts = self.0.amounts(batch.partition, batch.from, batch.next).await.map_err(unavailable)?;
+        let end = Position { partition: batch.partition, offset: batch.next };
+        amounts
+            .ok_or_else(|| unavailable(format_args!("its store is not at {end} yet: start the ledger, or wait for it")))
     }
 }

@@ -61,6 +61,11 @@ async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
             let command = GrantCredit { account_id: account, amount_usd: amount, reason, idempotency_key };
             print::granted(&ledger.grant_credit(command).await?, json)
         }
+        AdminCommand::ListKeys { account } => print::keys(&ledger.keys(account).await?, json),
+        AdminCommand::Change(change) => {
+            let (account, command) = change.into_command();
+            print::done(&ledger.execute(account, command).await?, json)
+        }
         AdminCommand::Balance { account } => print::balance(&ledger.balance(account).await?, json),
         AdminCommand::Statement { account, at } => {
             let until = match at {

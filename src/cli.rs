@@ -1,5 +1,7 @@
 //! The command line.
 
+mod change;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,7 +35,7 @@ pub(crate) enum Command {
         /// Its address, `/readyz` included.
         url: String,
     },
-    /// Accounts, keys, credit: on the running system, else on the data folder.
+    /// Accounts, keys, credit, payments, subscriptions: on the running system, else on the data folder.
     Admin(Admin),
     /// Replay the log without the database, and compare: every balance, lot, key, posting, transfer, chain, usage total.
     /// Prints a table, names the first event that differs, and fails where anything does.
@@ -145,6 +147,14 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         idempotency_key: Option<String>,
     },
+    /// List an account's live keys.
+    ListKeys {
+        /// The account.
+        #[arg(long)]
+        account: AccountId,
+    },
+    #[command(flatten)]
+    Change(change::Change),
     /// Print an account's balance and its lots.
     Balance {
         /// The account.

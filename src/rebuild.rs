@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use ledger::{Feed, LedgerSink};
 use projector::ProjectorSink;
 
+use crate::adapters::StoredPostings;
 use crate::cli::Rebuild;
 use crate::config::Loaded;
 use crate::{print, stores};
@@ -32,7 +33,13 @@ pub(crate) async fn run(loaded: Loaded, what: Rebuild) -> Result<()> {
         Rebuild::Usage => {
             let store = stores::usage(config).await?;
             store.reset().await?;
-            let sink = ProjectorSink::new(store, log.partitions());
+            let ledger = stores::ledger(config).await?;
+            if !stores::is_distributed(config) {
+                // Nobody else runs on the data folder, so the ledger gets where the log ends here.
+                let sink = LedgerSink::new(Arc::clone(&ledger), Arc::new(Feed::default()), log.partitions());
+                stores::fold(&*log, &sink).await.context("folding the log into the ledger's store")?;
+            }
+            let sink = ProjectorSink::new(store, Arc::new(StoredPostings(ledger)));
             stores::fold(&*log, &sink).await.context("folding the log into the usage store")?
         }
     };

@@ -9,13 +9,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
-    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
+    AccountView, Balance, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery,
+    IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount,
+    Refusal, Statement, StatementQuery,
 };
 use schemas::config::{Secret, without_credentials};
 use schemas::event::KeyHash;
+use schemas::{AccountId, Offset, PartitionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -62,6 +63,19 @@ impl HttpLedger {
         http.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(http);
         Ok(Self { base: url.trim_end_matches('/').to_owned(), authorization, client })
+    }
+
+    /// What each posted record of a partition from `from` to before `to` changed its account's balance by.
+    ///
+    /// # Errors
+    /// The ledger can't be reached, or has not applied those records yet.
+    pub async fn amounts(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<PostedAmount>, LedgerError> {
+        self.get(&format!("/internal/v1/partitions/{partition}/amounts?from={from}&to={to}")).await
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, LedgerError> {
@@ -157,5 +171,13 @@ impl Ledger for HttpLedger {
 
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError> {
         self.post(&format!("/internal/v1/accounts/{}/grants", command.account_id), &command).await
+    }
+
+    async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError> {
+        self.get(&format!("/internal/v1/accounts/{account}/keys")).await
+    }
+
+    async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {
+        self.post(&format!("/internal/v1/accounts/{account}/commands"), &command).await
     }
 }

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
-    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
-    UsageQuery, UsageRow,
+    AccountView, Balance, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery,
+    IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, Refusal,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -44,6 +44,10 @@ pub trait Ledger: Send + Sync + 'static {
     async fn issue_key(&self, command: IssueKey) -> Result<IssuedKey, LedgerError>;
     /// Gives credit; returns when the ledger has applied it.
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError>;
+    /// An account's live keys.
+    async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError>;
+    /// Carries out a command on an account; returns when the ledger has applied it.
+    async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError>;
 }
 
 /// The usage store can't be asked just now.

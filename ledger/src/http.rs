@@ -10,11 +10,14 @@
 //! | `GET /internal/v1/invoices/{number}?account_id=` | → [`Invoice`](schemas::api::Invoice) |
 //! | `POST /internal/v1/invoices` | [`IssueInvoices`](schemas::api::IssueInvoices) → [`IssuedInvoices`](schemas::api::IssuedInvoices) |
 //! | `POST /internal/v1/accounts/{id}/keys` | [`IssueKey`] → [`IssuedKey`](schemas::api::IssuedKey) |
+//! | `GET /internal/v1/accounts/{id}/keys` | → [`KeyInfo`](schemas::api::KeyInfo)s: the live ones |
+//! | `POST /internal/v1/accounts/{id}/commands` | [`Command`] → [`Done`](schemas::api::Done) |
 //! | `POST /internal/v1/accounts/{id}/grants` | [`GrantCredit`] → [`Granted`](schemas::api::Granted) |
 //! | `GET /internal/v1/keys/{hash}` | → [`KeyView`](schemas::api::KeyView), or `null` where no live key has that hash |
+//! | `GET /internal/v1/partitions/{number}/amounts?from=&to=` | → [`PostedAmount`](schemas::api::PostedAmount)s: what the records there posted |
 //! | `GET /healthz`, `GET /readyz` | the process runs; the store answers |
 //!
-//! A [`Refusal`](schemas::api::Refusal) is the body of a 404, 409 or 422; everything else that goes wrong has
+//! A [`Refusal`](schemas::api::Refusal) is the body of a 402, 404, 409 or 422; everything else that goes wrong has
 //! `{"code", "message"}`: 401 without the shared secret, 503 where the ledger can't do it now. An unknown key is an
 //! answer and no 404, so that a wrong URL never reads as a wrong key.
 
@@ -29,10 +32,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
-use schemas::api::{GrantCredit, IssueKey, OpenAccount, StatementQuery};
+use schemas::api::{Command, GrantCredit, IssueKey, OpenAccount, StatementQuery};
 use schemas::config::Secret;
 use schemas::event::KeyHash;
-use schemas::{AccountId, Timestamp};
+use schemas::{AccountId, Offset, PartitionId, Timestamp};
 use serde::Deserialize;
 
 use self::answer::{Answer, Body, Failure, Parameters, Segment, answer};
@@ -50,9 +53,11 @@ pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
         .route("/accounts/{id}", get(account))
         .route("/accounts/{id}/balance", get(balance))
         .route("/accounts/{id}/statement", get(statement))
-        .route("/accounts/{id}/keys", post(issue_key))
+        .route("/accounts/{id}/keys", get(keys).post(issue_key))
+        .route("/accounts/{id}/commands", post(execute))
         .route("/accounts/{id}/grants", post(grant_credit))
         .route("/keys/{hash}", get(find_key))
+        .route("/partitions/{number}/amounts", get(amounts))
         .route("/invoices", get(invoices::list).post(invoices::issue))
         .route("/invoices/{number}", get(invoices::show))
         .layer(axum::middleware::from_fn_with_state(Arc::new(secret), auth::require));
@@ -97,10 +102,22 @@ async fn statement(
     Segment(account_id): Segment<AccountId>,
     Parameters(page): Parameters<Page>,
 ) -> Answer {
-    let after = page.after.map(schemas::Offset);
+    let after = page.after.map(Offset);
     let limit = page.limit.unwrap_or(DEFAULT_ENTRIES);
     let (from, to) = (page.from, page.to);
     answer(service.statement(StatementQuery { account_id, after, from, to, limit }).await)
+}
+
+async fn keys(State(service): Service, Segment(account): Segment<AccountId>) -> Answer {
+    answer(service.keys(account).await)
+}
+
+async fn execute(
+    State(service): Service,
+    Segment(account): Segment<AccountId>,
+    Body(command): Body<Command>,
+) -> Answer {
+    answer(service.execute(account, command).await)
 }
 
 async fn issue_key(
@@ -123,6 +140,21 @@ async fn grant_credit(
 
 async fn find_key(State(service): Service, Segment(hash): Segment<KeyHash>) -> Answer {
     answer(service.find_key(hash).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Range {
+    from: u64,
+    to: u64,
+}
+
+async fn amounts(
+    State(service): Service,
+    Segment(partition): Segment<PartitionId>,
+    Parameters(range): Parameters<Range>,
+) -> Answer {
+    answer(service.amounts(partition, Offset(range.from), Offset(range.to)).await)
 }
 
 fn same_account(path: AccountId, body: AccountId) -> Result<(), Failure> {

@@ -10,9 +10,12 @@ use eventlog::embedded::EmbeddedLog;
 use eventlog::{AppendError, Batch, Bounds, EventLog, LogError, Record, Sink};
 use schemas::catalogue::{Catalogue, PlanTerms};
 use schemas::config::Secret;
-use schemas::{Event, Offset, PartitionId, Position, Timestamp, Usd};
+use schemas::event::{Accuracy, OUTCOME_POLICY, Outcome, UsageRecordedV1};
+use schemas::usage::{Price, TokenCounts};
+use schemas::{AccountId, Event, EventData, EventId, KeyId, Offset, PartitionId, Position, RequestId, Timestamp};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{APPLY_TIMEOUT, Feed, Ledger, LedgerSink, Outside, Parts, SqliteStore, Store};
 
@@ -23,6 +26,7 @@ pub(crate) struct Rig {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) log: Arc<FaultyLog>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) clock: Arc<Fixed>,
     stop: CancellationToken,
     _folder: TempDir,
 }
@@ -60,16 +64,63 @@ impl Rig {
             let (log, stop) = (Arc::clone(&log), stop.clone());
             tokio::spawn(async move { log.run("ledger", sink, stop).await.unwrap() });
         }
+        let clock = Arc::new(Fixed::default());
         let ledger = Arc::new(Ledger::new(Parts {
             store: Arc::clone(&store),
             log: Arc::clone(&log) as Arc<dyn EventLog>,
             feed: Arc::clone(&feed),
             catalogue: catalogue(),
             pepper: Secret::new(PEPPER.into()),
-            outside: Arc::new(Fixed::default()),
+            outside: Arc::clone(&clock) as Arc<dyn Outside>,
             apply_timeout: options.apply_timeout,
         }));
-        Self { ledger, store, log, feed, stop, _folder: folder }
+        Self { ledger, store, log, feed, clock, stop, _folder: folder }
+    }
+
+    /// Another process's ledger on the same store and log, as it were.
+    pub(crate) fn another_ledger(&self) -> Arc<Ledger> {
+        self.another_ledger_with(catalogue())
+    }
+
+    /// The same with other plans on sale.
+    pub(crate) fn another_ledger_with(&self, catalogue: Catalogue) -> Arc<Ledger> {
+        Arc::new(Ledger::new(Parts {
+            store: Arc::clone(&self.store),
+            log: Arc::clone(&self.log) as Arc<dyn EventLog>,
+            feed: Arc::default(),
+            catalogue,
+            pepper: Secret::new(PEPPER.into()),
+            outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
+            apply_timeout: APPLY_TIMEOUT,
+        }))
+    }
+
+    /// Appends the usage of a request, at 1 USD a token, and returns when it is applied.
+    pub(crate) async fn used(&self, account: AccountId, id: u128, prompt: u64, completion: u64) -> EventId {
+        let id = EventId(Uuid::from_u128(id));
+        let unit = || "1000000".parse().unwrap();
+        let tokens = TokenCounts { prompt, completion, ..TokenCounts::default() };
+        let usage = UsageRecordedV1 {
+            request_id: RequestId(id.0),
+            key_id: KeyId(Uuid::nil()),
+            model: "m".into(),
+            upstream: "u".into(),
+            stream: false,
+            outcome: Outcome::Completed,
+            accuracy: Accuracy::Measured,
+            policy: OUTCOME_POLICY,
+            tokens,
+            price: Price { input: unit(), cached_input: unit(), output: unit() },
+            cost_usd: (prompt + completion).to_string().parse().unwrap(),
+            started_at: self.clock.now(),
+            duration_ms: 1,
+        };
+        let data = EventData::UsageRecorded(Box::new(usage));
+        let event = Event { id, source: "/test".into(), subject: account, time: self.clock.now(), data };
+        let record = Record { key: account, payload: event.encode().unwrap().into() };
+        self.log.append(record).await.unwrap();
+        self.ledger.catch_up().await.unwrap();
+        id
     }
 
     /// The types of all events in the log, in order of partition and offset, and their bytes.
@@ -92,18 +143,23 @@ impl Drop for Rig {
     }
 }
 
-fn catalogue() -> Catalogue {
-    let plan = |id: &str, max_keys, trial: &str| PlanTerms {
+pub(crate) fn catalogue() -> Catalogue {
+    let plan = |id: &str, max_keys, trial: &str, price: &str, tokens| PlanTerms {
         id: id.into(),
-        price_usd: Usd::ZERO,
-        tokens_per_month: 0,
-        rollover_tokens: 0,
+        price_usd: price.parse().unwrap(),
+        tokens_per_month: tokens,
+        rollover_tokens: tokens,
         requests_per_minute: 10,
         max_in_flight: 2,
         max_keys,
         trial_credit_usd: trial.parse().unwrap(),
     };
-    let plans = [plan("free", Some(2), "5"), plan("paid", None, "0")];
+    let plans = [
+        plan("backpack", None, "0", "15", 1_000),
+        plan("free", Some(2), "5", "0", 0),
+        plan("launch", None, "0", "65", 5_000),
+        plan("paid", None, "0", "0", 0),
+    ];
     Catalogue {
         plans: plans.map(|plan| (plan.id.clone(), plan)).into(),
         models: BTreeMap::new(),
@@ -111,18 +167,33 @@ fn catalogue() -> Catalogue {
     }
 }
 
-/// Time stands still, and randomness counts.
-#[derive(Default)]
-struct Fixed(AtomicU64);
+/// Time stands still unless it is moved, and randomness counts.
+pub(crate) struct Fixed {
+    now: AtomicI64,
+    random: AtomicU64,
+}
+
+impl Default for Fixed {
+    fn default() -> Self {
+        Self { now: AtomicI64::new(1_800_000_000_000_000), random: AtomicU64::new(0) }
+    }
+}
+
+impl Fixed {
+    /// Moves time.
+    pub(crate) fn set(&self, now: Timestamp) {
+        self.now.store(now.as_micros(), Ordering::SeqCst);
+    }
+}
 
 impl Outside for Fixed {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_800_000_000_000_000)
+        Timestamp::from_micros(self.now.load(Ordering::SeqCst))
     }
 
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let count = self.random.fetch_add(1, Ordering::Relaxed);
             let scattered = count.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
             chunk.copy_from_slice(&scattered[..chunk.len()]);
         }

@@ -1,12 +1,14 @@
 //! Questions and commands. A command appends events and returns when the ledger, in this process or another, has applied
 //! them, so whoever gave it reads its own writes.
 
+mod command;
 mod commands;
 mod contact;
 mod invoices;
 mod open;
 mod outcome;
 mod questions;
+mod renewals;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::feed::Feed;
 use crate::outside::Outside;
 use crate::store::{Store, StoreError};
+
+pub use self::renewals::Renewals;
 
 /// How long a command usually waits for its event to be applied.
 pub const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,12 +87,14 @@ pub struct Parts {
 pub struct Ledger {
     parts: Parts,
     lanes: [Mutex<()>; LANES],
+    /// Payments take turns: no two accounts are given the same one at the same time.
+    payments: Mutex<()>,
 }
 
 impl Ledger {
     /// Puts a service together.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, lanes: std::array::from_fn(|_| Mutex::new(())) }
+        Self { parts, lanes: std::array::from_fn(|_| Mutex::new(())), payments: Mutex::new(()) }
     }
 
     /// Whether the store answers.

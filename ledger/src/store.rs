@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use accounting::{AccountState, ChainHash};
 use async_trait::async_trait;
-use schemas::api::{KeyView, StatementEntry};
+use schemas::api::{EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
@@ -79,6 +79,21 @@ pub struct Loaded {
     pub posted: BTreeSet<EventId>,
 }
 
+/// An event that is posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostedEvent {
+    /// To which account.
+    pub account: AccountId,
+    /// Where its record is.
+    pub position: Position,
+    /// What the balance changed by.
+    pub amount: Usd,
+    /// The balance with it.
+    pub balance: Usd,
+    /// The statement's entry, where it concerns money or plan tokens.
+    pub detail: Option<EntryDetail>,
+}
+
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -133,8 +148,23 @@ pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// An account's balance with everything up to and including `at`; zero before its first posting.
     async fn balance_at(&self, account: AccountId, at: Offset) -> Result<Usd, StoreError>;
 
+    /// What each posted record of a partition from `from` to before `to` changed its account's balance by; `None` where the
+    /// position of record is not at `to` yet.
+    async fn amounts(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Option<BTreeMap<Offset, Usd>>, StoreError>;
+
     /// What became of an event that was appended at `position`; `None` while it is not applied.
     async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError>;
+
+    /// The event, where it is posted.
+    async fn posted(&self, event: EventId) -> Result<Option<PostedEvent>, StoreError>;
+
+    /// Accounts whose subscription's period is over at `now`, in the order of their ids, after `after`, at most `limit`.
+    async fn due(&self, now: Timestamp, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountId>, StoreError>;
 
     /// Whose e-mail this is. E-mails are compared as they are: the caller folds case.
     async fn contact(&self, email: &str) -> Result<Option<AccountId>, StoreError>;

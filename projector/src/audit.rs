@@ -1,11 +1,12 @@
 //! What a usage store should hold, from a replay of the log that tells how each record ended in the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use accounting::{Entry, Outcome, Reason};
+use accounting::{Entry, Outcome};
 use schemas::api::UsageTotals;
-use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, KeyId, Offset, PartitionId, Timestamp, Usd};
 
+use crate::store::CORRECTED;
 use crate::{Fact, Grain};
 
 /// What usage is summed up by: the rollups' own grain, and for facts how requests ended, too.
@@ -19,7 +20,7 @@ pub struct UsageGroup {
     pub key: KeyId,
     /// The catalogue's model id.
     pub model: String,
-    /// How the requests ended; none in rollups, which do not tell.
+    /// How the requests ended, or that these are corrections; none in rollups, which do not tell.
     pub outcome: Option<String>,
 }
 
@@ -52,16 +53,12 @@ impl UsageMoment {
     }
 }
 
-/// The sums that the log gives up to a store's positions.
-///
-/// Each event counts once. That an event id is posted already, the ledger's outcome tells; of usage that the ledger
-/// quarantines for an account's state, which counts here (see [`Fact::of`]), the ids are kept.
+/// The sums that a replay of the log gives up to a store's positions.
 #[derive(Debug, Default)]
 pub struct UsageReplay {
     positions: BTreeMap<PartitionId, Offset>,
     facts: UsageSums,
     waiting: BTreeMap<PartitionId, u64>,
-    not_posted: BTreeSet<EventId>,
 }
 
 impl UsageReplay {
@@ -70,39 +67,29 @@ impl UsageReplay {
         Self { positions, ..Self::default() }
     }
 
-    /// The next record of its partition.
+    /// The next record of its partition. What posts counts, at what it was charged.
     pub fn entry(&mut self, partition: PartitionId, entry: &Entry) {
-        let Some(event) = &entry.event else { return };
-        let counts = match &entry.outcome {
-            Outcome::Duplicate | Outcome::Quarantined(Reason::Misrouted) => false,
-            Outcome::Applied(_) => !self.not_posted.contains(&event.id),
-            Outcome::Quarantined(_) => true,
-        };
-        if !counts {
-            return;
-        }
-        let Some(fact) = Fact::of(entry.offset, event) else { return };
-        if matches!(entry.outcome, Outcome::Quarantined(_)) && !self.not_posted.insert(event.id) {
-            return;
-        }
+        let (Some(event), Outcome::Applied(posting)) = (&entry.event, &entry.outcome) else { return };
+        let Some(fact) = Fact::of(entry.offset, event, posting.amount) else { return };
         if self.positions.get(&partition).is_none_or(|position| entry.offset >= *position) {
             *self.waiting.entry(partition).or_default() += 1;
             return;
         }
         let one = UsageTotals {
-            requests: 1,
+            requests: fact.requests(),
             prompt_tokens: fact.tokens.prompt,
             cached_prompt_tokens: fact.tokens.cached_prompt,
             completion_tokens: fact.tokens.completion,
             reasoning_tokens: fact.tokens.reasoning,
-            cost_usd: fact.cost,
+            cost_usd: fact.charged,
         };
+        let outcome = fact.request.as_ref().map_or(CORRECTED, |request| request.outcome.as_str()).to_owned();
         let group = UsageGroup {
             account: fact.account_id,
             hour: fact.time.hour(),
             key: fact.key_id,
             model: fact.model,
-            outcome: Some(fact.outcome.as_str().to_owned()),
+            outcome: Some(outcome),
         };
         add(self.facts.entry(group).or_default(), &one);
     }

@@ -5,8 +5,8 @@
 //! from the log. Each event counts exactly once (I11): a store holds its own position of record and refuses any batch
 //! that does not begin there.
 //!
-//! What counts here is what posts in the ledger, as far as the event itself and its place in the log can tell: see
-//! [`Fact::of`].
+//! What counts here is what posts in the ledger, at what the ledger charged for it: [`Postings`] tells, so statistics and
+//! statements agree to the last digit.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,6 @@ mod sink;
 mod store;
 
 pub use audit::{UsageGroup, UsageMoment, UsageReplay, UsageSums};
-pub use fact::{Fact, FactBatch};
-pub use sink::ProjectorSink;
+pub use fact::{Fact, FactBatch, RequestFact, TokenChange};
+pub use sink::{Postings, PostingsUnavailable, ProjectorSink};
 pub use store::{ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};

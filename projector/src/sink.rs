@@ -1,43 +1,50 @@
 //! From the log into a store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use eventlog::{Batch, Sink, SinkError, partition};
-use schemas::{Event, Offset, PartitionId};
+use eventlog::{Batch, Sink, SinkError};
+use schemas::{Event, Offset, PartitionId, Usd};
+use thiserror::Error;
 
 use crate::{Fact, FactBatch, StoreError, UsageStore};
+
+/// The ledger can't say yet what became of a batch's records, or can't be asked.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct PostingsUnavailable(pub String);
+
+/// What the ledger made of the log's records. Statistics say what was charged, and that is decided by an account's state.
+#[async_trait]
+pub trait Postings: Send + Sync + 'static {
+    /// What each record of the batch that posted changed its account's balance by. Records that are not there did not post:
+    /// they are no event, in quarantine, or a repeat. The same batch has the same answer, for ever.
+    async fn amounts(&self, batch: &Batch) -> Result<BTreeMap<Offset, Usd>, PostingsUnavailable>;
+}
 
 /// The projector's consumer of the log. It keeps nothing between batches: the position is the store's, and its memory
 /// is bounded by the batch's.
 pub struct ProjectorSink {
     store: Arc<dyn UsageStore>,
-    partitions: u32,
+    postings: Arc<dyn Postings>,
 }
 
 impl ProjectorSink {
-    /// A sink into `store` for a log of `partitions` partitions.
-    pub fn new(store: Arc<dyn UsageStore>, partitions: u32) -> Self {
-        Self { store, partitions }
+    /// A sink into `store`.
+    pub fn new(store: Arc<dyn UsageStore>, postings: Arc<dyn Postings>) -> Self {
+        Self { store, postings }
     }
+}
 
-    /// Records that are no event, or of an account whose records belong into another partition, are passed over: the
-    /// ledger keeps them in quarantine.
-    fn facts(&self, batch: Batch) -> FactBatch {
-        let Batch { partition, from, records, next } = batch;
-        let (mut facts, mut passed_over) = (Vec::new(), 0_u64);
-        for record in records {
-            let event = Event::decode(&record.payload).ok();
-            match event.filter(|event| partition::of(event.subject, self.partitions) == partition) {
-                Some(event) => facts.extend(Fact::of(record.offset, &event)),
-                None => passed_over += 1,
-            }
-        }
-        if passed_over > 0 {
-            tracing::debug!(%partition, %from, %next, passed_over, "records that the ledger quarantines were passed over");
-        }
-        FactBatch { partition, from, facts, next }
-    }
+/// The facts of records that posted.
+fn facts(batch: &Batch, amounts: &BTreeMap<Offset, Usd>) -> FactBatch {
+    let posted = batch.records.iter().filter_map(|record| Some((record, *amounts.get(&record.offset)?)));
+    let facts = posted.filter_map(|(record, amount)| {
+        // What posted was an event.
+        Fact::of(record.offset, &Event::decode(&record.payload).ok()?, amount)
+    });
+    FactBatch { partition: batch.partition, from: batch.from, facts: facts.collect(), next: batch.next }
 }
 
 #[async_trait]
@@ -47,7 +54,9 @@ impl Sink for ProjectorSink {
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), SinkError> {
-        Ok(self.store.insert(self.facts(batch)).await?)
+        let amounts = self.postings.amounts(&batch).await;
+        let amounts = amounts.map_err(|error| SinkError::Unavailable(error.to_string()))?;
+        Ok(self.store.insert(facts(&batch, &amounts)).await?)
     }
 }
 

@@ -27,6 +27,9 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+/// What a fact's column `outcome` says of a correction, which has none.
+pub(crate) const CORRECTED: &str = "corrected";
+
 /// What totals are summed up from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grain {
@@ -69,10 +72,10 @@ pub trait UsageStore: Send + Sync + 'static {
 /// A bucket's, group's or account's sums, as a store gives them.
 struct Sums {
     requests: u64,
-    prompt: u64,
-    cached_prompt: u64,
-    completion: u64,
-    reasoning: u64,
+    prompt: i64,
+    cached_prompt: i64,
+    completion: i64,
+    reasoning: i64,
     /// 10⁻¹² USD.
     cost_pico: i128,
 }

@@ -3,6 +3,7 @@
 //! On the private HTTP port they are JSON bodies; inside one process they are passed as they are.
 
 mod account;
+mod command;
 mod entry;
 mod invoice;
 mod statement;
@@ -13,13 +14,14 @@ pub use account::{
     AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotSource, LotView,
     OpenAccount, OpenedAccount, TokenLotView,
 };
+pub use command::{Adjustment, Command, CorrectedTokens, Done, KeyInfo, OutsideId, When};
 pub use entry::{AdjustmentKind, ClosedPeriod, CorrectionEntry, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
 pub use invoice::{
     Invoice, InvoiceHead, InvoiceItem, InvoiceLine, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
     IssuedInvoices,
 };
 pub use statement::{Statement, StatementEntry, StatementQuery};
-pub use stats::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
+pub use stats::{Bucket, GroupBy, PostedAmount, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,14 @@ pub enum Refusal {
     KeyLimit {
         /// Keys that the plan allows.
         limit: u32,
+    },
+    /// The account's credit does not pay for a plan.
+    #[error("the plan costs {price_usd} USD and the account has {credit_usd} USD of credit; record a payment first")]
+    CreditTooLow {
+        /// What the plan costs.
+        price_usd: crate::Usd,
+        /// What there is.
+        credit_usd: crate::Usd,
     },
     /// No such invoice, or it is another account's.
     #[error("no invoice {number}; list what exists with `modelhub admin invoices list` or GET /api/invoices")]

@@ -52,6 +52,14 @@ impl fmt::Display for Position {
     }
 }
 
+impl FromStr for PartitionId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
 /// A text that is no position.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("`{0}` is not a position of the log: partition:offset, 0:1234 say")]

@@ -3,7 +3,7 @@
 mod entry;
 
 use anyhow::Result;
-use schemas::api::{Balance, Granted, IssuedKey, OpenedAccount, Statement};
+use schemas::api::{Balance, Done, Granted, IssuedKey, KeyInfo, OpenedAccount, Statement};
 
 use crate::print::{json, rows, table as print};
 
@@ -30,6 +30,27 @@ pub(super) fn granted(granted: &Granted, as_json: bool) -> Result<()> {
         return json(granted);
     }
     rows(&[&["lot", &granted.lot_id.to_string()], &["balance", &format!("{} USD", granted.balance_usd)]])
+}
+
+pub(super) fn done(done: &Done, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(done);
+    }
+    let event = done.event_id.map_or_else(|| "none: it is so already".to_owned(), |id| id.to_string());
+    rows(&[
+        &["event", &event],
+        &["amount", &format!("{} USD", done.amount_usd)],
+        &["balance", &format!("{} USD", done.balance_usd)],
+    ])
+}
+
+pub(super) fn keys(keys: &[KeyInfo], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&keys);
+    }
+    let mut table = vec![["key id", "name", "ends in"].map(str::to_owned).to_vec()];
+    table.extend(keys.iter().map(|key| vec![key.key_id.to_string(), key.name.clone(), key.hint.clone()]));
+    print(&table)
 }
 
 pub(super) fn balance(balance: &Balance, as_json: bool) -> Result<()> {

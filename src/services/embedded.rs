@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use eventlog::EventLog;
 use eventlog::embedded::EmbeddedLog;
-use ledger::{Feed, Ledger, LedgerSink, System};
+use ledger::{Feed, Ledger, LedgerSink, Renewals, System};
 use projector::{ProjectorSink, UsageStore};
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::shared;
-use crate::adapters::{InProcessLedger, StoreStats};
+use crate::adapters::{InProcessLedger, InProcessPostings, StoreStats};
 use crate::config::Loaded;
 use crate::data_dir::{Control, DataDir, fresh_secret};
 use crate::{demo_account, outside, shutdown};
@@ -30,6 +30,8 @@ pub(crate) struct Embedded {
     pub(crate) key_pepper: Secret,
     consumers: TaskTracker,
     stop: CancellationToken,
+    projector: TaskTracker,
+    projector_stop: CancellationToken,
 }
 
 impl Embedded {
@@ -49,8 +51,6 @@ impl Embedded {
         let ledger_sink =
             LedgerSink::new(Arc::<ledger::SqliteStore>::clone(&store), Arc::clone(&feed), log.partitions());
         consumers.spawn(shared::consume(log.clone(), "ledger".to_owned(), Arc::new(ledger_sink), stop.clone()));
-        let usage_sink = ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, log.partitions());
-        consumers.spawn(shared::consume(log.clone(), "projector".to_owned(), Arc::new(usage_sink), stop.clone()));
         consumers.close();
         let ledger = Arc::new(Ledger::new(ledger::Parts {
             store,
@@ -62,11 +62,18 @@ impl Embedded {
             apply_timeout: ledger::APPLY_TIMEOUT,
         }));
         ledger.catch_up().await.context("folding the log")?;
-        Ok(Self { ledger, usage, log, key_pepper, consumers, stop })
+        let postings = Arc::new(InProcessPostings(Arc::clone(&ledger)));
+        let usage_sink = Arc::new(ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, postings));
+        let (projector, projector_stop) = (TaskTracker::new(), CancellationToken::new());
+        projector.spawn(shared::consume(log.clone(), "projector".to_owned(), usage_sink, projector_stop.clone()));
+        projector.close();
+        Ok(Self { ledger, usage, log, key_pepper, consumers, stop, projector, projector_stop })
     }
 
-    /// Stops folding, after the batches that are under way.
+    /// Stops folding, after the batches that are under way. The projector goes first: its batch waits for the ledger.
     pub(crate) async fn stop(self) {
+        self.projector_stop.cancel();
+        self.projector.wait().await;
         self.stop.cancel();
         self.consumers.wait().await;
     }
@@ -92,6 +99,10 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         secret: control_secret.expose().to_owned(),
     })?;
     let control_routes = ledger::http::router(embedded.ledger.clone(), control_secret);
+    let renewals = Renewals::new(embedded.ledger.clone());
+    let renewals_stop = CancellationToken::new();
+    let until = renewals_stop.clone();
+    let renewing = tokio::spawn(async move { renewals.run(until).await });
     // The private port outlives the public one: running requests may still ask.
     let after_gateway = CancellationToken::new();
     let control = tokio::spawn(gateway::server::serve(control, control_routes, after_gateway.clone()));
@@ -116,6 +127,8 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     requests.wait().await;
     after_gateway.cancel();
     control.await.context("the private port")?;
+    renewals_stop.cancel();
+    renewing.await.context("renewals")?;
     embedded.stop().await;
     tracing::info!("stopped");
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use eventlog::EventLog as _;
-use ledger::{Feed, Ledger, LedgerSink, PostgresStore, System};
+use ledger::{Feed, Ledger, LedgerSink, PostgresStore, Renewals, System};
 use tokio_util::sync::CancellationToken;
 
 use super::shared;
@@ -34,11 +34,15 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
     }));
+    let renewals = Renewals::new(service.clone());
+    let until = stop.clone();
+    let renewing = tokio::spawn(async move { renewals.run(until).await });
     shared::invoices(&config, &service, &stop);
     let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
     tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");
     // Commands wait for the consumer, so that goes last.
     gateway::server::serve(listener, ledger::http::router(service, secret), stop).await;
+    renewing.await.context("renewals")?;
     consuming.cancel();
     consumer.await.context("the ledger's consumer")?;
     tracing::info!("stopped");

@@ -1,4 +1,4 @@
-//! `modelhub projector`: folds Kafka's log into `ClickHouse`.
+//! `modelhub projector`: folds Kafka's log, at what the ledger charged, into `ClickHouse`.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use eventlog::EventLog as _;
+use gateway::ledger_http::HttpLedger;
 use http::StatusCode;
 use projector::{ProjectorSink, UsageStore};
 use schemas::PartitionId;
 
 use super::shared;
+use crate::adapters::HttpPostings;
 use crate::config::Loaded;
 use crate::shutdown;
 
@@ -21,7 +22,10 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let stop = shutdown::on_signal()?;
     let store: Arc<dyn UsageStore> = shared::clickhouse(&config).await?;
     let log = shared::kafka(&config, "modelhub-projector").await?;
-    let sink = ProjectorSink::new(Arc::clone(&store), log.partitions());
+    let url = shared::required(config.ledger.url.as_ref(), "ledger.url")?;
+    let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?;
+    let postings = HttpPostings(HttpLedger::new(url, secret)?);
+    let sink = ProjectorSink::new(Arc::clone(&store), Arc::new(postings));
     let consumer =
         tokio::spawn(shared::consume(log, shared::group(&config, "projector"), Arc::new(sink), stop.clone()));
     let listener = shared::listen(&config.projector.listen, "projector.listen").await?;

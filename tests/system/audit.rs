@@ -511,9 +511,10 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
     assert_eq!(books::postgres_dump(&pool).await, before);
 
     // A fact too many is in the rollups, too. What is gone is not agreed on.
-    let another = "INSERT INTO usage_facts SELECT * REPLACE (generateUUIDv4() AS event_id) FROM usage_facts LIMIT 1";
+    let another =
+        "INSERT INTO usage_charges SELECT * REPLACE (generateUUIDv4() AS event_id) FROM usage_charges LIMIT 1";
     for (statement, sections) in
-        [(another, &["usage_facts", "usage_rollups"][..]), ("TRUNCATE TABLE usage_facts", &["usage_store"])]
+        [(another, &["usage_facts", "usage_rollups"][..]), ("TRUNCATE TABLE usage_charges", &["usage_store"])]
     {
         books::clickhouse(&system).query(statement).execute().await.unwrap();
         for section in sections {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what goes wrong here fails the test")]
 
 mod audit;
+mod billing;
 mod books;
 mod client;
 mod compose;

@@ -8,9 +8,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use schemas::AccountId;
 use schemas::api::Refusal;
 use schemas::event::KeyHash;
+use schemas::{AccountId, PartitionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::error;
@@ -61,6 +61,7 @@ impl IntoResponse for Failure {
                 let status = match refusal {
                     Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } => StatusCode::NOT_FOUND,
                     Refusal::EmailTaken { .. } => StatusCode::CONFLICT,
+                    Refusal::CreditTooLow { .. } => StatusCode::PAYMENT_REQUIRED,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
                         StatusCode::UNPROCESSABLE_ENTITY
                     }
@@ -125,6 +126,12 @@ impl Named for AccountId {
 impl Named for KeyHash {
     fn refusal(_: String) -> Refusal {
         Refusal::Invalid { field: "hash".into(), detail: "a key hash is 64 hexadecimal digits".into() }
+    }
+}
+
+impl Named for PartitionId {
+    fn refusal(text: String) -> Refusal {
+        Refusal::Invalid { field: "partition".into(), detail: format!("`{text}` is not a partition's number") }
     }
 }
 

@@ -93,6 +93,61 @@ async fn commands_and_questions_end_to_end() {
 }
 
 #[tokio::test]
+async fn changes_of_an_account_are_one_message_each() {
+    let (_rig, client) = rig().await;
+    let (_, opened) = client.post("/internal/v1/accounts", &json!({"email": "ann@example.com", "plan": "free"})).await;
+    let id = opened["account_id"].as_str().unwrap().to_owned();
+    let account = format!("/internal/v1/accounts/{id}");
+    let commands = format!("{account}/commands");
+    let stripe = json!({"processor": "stripe", "id": "p1"});
+    let pay = json!({"record_payment": {"payment": stripe, "amount_usd": "20", "fee_usd": "0.5"}});
+    let (status, paid) = client.post(&commands, &pay).await;
+    assert_eq!((status, &paid["amount_usd"], &paid["balance_usd"]), (200, &json!("20"), &json!("25")), "{paid}");
+    assert_eq!(client.post(&commands, &pay).await, (200, paid));
+    let dear = json!({"subscribe": {"plan": "launch"}});
+    let low = json!({"code": "credit_too_low", "price_usd": "65", "credit_usd": "25"});
+    assert_eq!(client.post(&commands, &dear).await, (402, low));
+    let key = opened["key"]["key_id"].clone();
+    let named = json!({"update_key": {"key_id": key, "name": "laptop"}});
+    assert_eq!(client.post(&commands, &named).await.0, 200);
+    let (status, keys) = client.get(&format!("{account}/keys")).await;
+    assert_eq!((status, &keys[0]["key_id"], &keys[0]["name"]), (200, &key, &json!("laptop")), "{keys}");
+
+    for (body, detail) in [
+        (json!({"enrich": {}}), "unknown variant `enrich`"),
+        (json!({"suspend": {}}), "missing field `reason`"),
+        (json!({"suspend": {"reason": "r", "balance_usd": "9"}}), "unknown field `balance_usd`"),
+        (json!({"record_payment": {"payment": stripe, "amount_usd": 20}}), "record_payment.amount_usd"),
+    ] {
+        let (status, refused) = client.post(&commands, &body).await;
+        assert_eq!((status, &refused["field"]), (422, &json!("body")), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains(detail), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_projector_is_told_what_posted() {
+    let (rig, client) = rig().await;
+    let (_, opened) = client.post("/internal/v1/accounts", &json!({"email": "ann@example.com", "plan": "free"})).await;
+    let (_, view) = client.get(&format!("/internal/v1/accounts/{}", opened["account_id"].as_str().unwrap())).await;
+    let partition = view["version"]["partition"].as_u64().unwrap();
+    let amounts = format!("/internal/v1/partitions/{partition}/amounts");
+    let posted = |at: u64, amount: &str| json!({"offset": at, "amount_usd": amount});
+    let all = json!([posted(0, "0"), posted(1, "5"), posted(2, "0")]);
+    assert_eq!(client.get(&format!("{amounts}?from=0&to=3")).await, (200, all));
+    assert_eq!(client.get(&format!("{amounts}?from=1&to=2")).await, (200, json!([posted(1, "5")])));
+    let (status, body) = client.get(&format!("{amounts}?from=1&to=4")).await;
+    assert_eq!((status, &body["code"]), (503, &json!("not_yet_applied")), "{body}");
+    for range in ["from=3&to=3", "from=4&to=3", "from=0&to=10001", "from=0&to=0"] {
+        let (status, body) = client.get(&format!("{amounts}?{range}")).await;
+        assert_eq!((status, &body["field"]), (422, &json!("to")), "{range}: {body}");
+    }
+    let (status, body) = client.get("/internal/v1/partitions/x/amounts?from=0&to=1").await;
+    assert_eq!((status, &body["detail"]), (422, &json!("`x` is not a partition's number")));
+    drop(rig);
+}
+
+#[tokio::test]
 async fn without_the_secret_nothing_is_answered() {
     let (rig, client) = rig().await;
     let id = AccountId(Uuid::nil());
@@ -105,6 +160,9 @@ async fn without_the_secret_nothing_is_answered() {
             (Method::POST, "/internal/v1/accounts".into()),
             (Method::POST, format!("/internal/v1/accounts/{id}/keys")),
             (Method::POST, format!("/internal/v1/accounts/{id}/grants")),
+            (Method::POST, format!("/internal/v1/accounts/{id}/commands")),
+            (Method::GET, format!("/internal/v1/accounts/{id}/keys")),
+            (Method::GET, "/internal/v1/partitions/0/amounts?from=0&to=1".into()),
         ] {
             let (status, body) = client.send(method, &uri, secret, "{}").await;
             let refused = status == StatusCode::UNAUTHORIZED && body["code"] == "unauthorized";

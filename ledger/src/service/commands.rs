@@ -6,6 +6,7 @@ use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1};
 use schemas::money::MAX_USD;
 use schemas::{EventData, EventId, KeyId, LotId};
 
+use super::command::not_closed;
 use super::contact::label;
 use super::{Ledger, LedgerError};
 use crate::outside::fresh_id;
@@ -13,9 +14,9 @@ use crate::outside::fresh_id;
 /// Credit given is drawn in the order in which it was given.
 pub(super) const GRANT_PRIORITY: u8 = 100;
 
-const MAX_NAME_CHARACTERS: usize = 100;
-const MAX_REASON_CHARACTERS: usize = 500;
-const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
+pub(super) const MAX_NAME_CHARACTERS: usize = 100;
+pub(super) const MAX_REASON_CHARACTERS: usize = 500;
+pub(super) const MAX_IDEMPOTENCY_KEY_CHARACTERS: usize = 255;
 
 /// A key that is made, but not issued yet.
 pub(super) struct NewKey {
@@ -35,6 +36,7 @@ impl Ledger {
         let name = label("name", &command.name, MAX_NAME_CHARACTERS)?;
         let _turn = self.turn(command.account_id).await;
         let stored = self.stored(command.account_id).await?;
+        not_closed(&stored.state)?;
         if let Some(limit) = stored.state.plan.max_keys
             && stored.state.keys.len() >= limit as usize
         {

@@ -55,7 +55,7 @@ impl Ledger {
         Ok(OpenedAccount { account_id, key: key.issued })
     }
 
-    fn plan(&self, id: &str) -> Result<PlanTerms, Refusal> {
+    pub(super) fn plan(&self, id: &str) -> Result<PlanTerms, Refusal> {
         let plans = &self.parts.catalogue.plans;
         plans.get(id).cloned().ok_or_else(|| {
             let known = plans.keys().map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -41,7 +41,7 @@ impl Ledger {
         field: &str,
     ) -> Result<Posted, LedgerError> {
         let position = self.append(id, account, data).await?;
-        self.wait_until_applied(position).await?;
+        self.wait_until_applied(position, self.parts.apply_timeout).await?;
         match self.parts.store.fate(id, position).await? {
             Some(Fate::Posted { account: of, amount, balance }) if of == account => Ok(Posted { amount, balance }),
             Some(Fate::Posted { .. }) => {
@@ -83,8 +83,7 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
-        let waited = self.parts.apply_timeout;
+    pub(super) async fn wait_until_applied(&self, position: Position, waited: Duration) -> Result<(), LedgerError> {
         let applied = timeout(waited, self.applied(position));
         applied.await.map_err(|_| LedgerError::NotYetApplied { position, waited })
     }

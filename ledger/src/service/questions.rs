@@ -1,10 +1,13 @@
 //! Questions.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use schemas::api::{AccountView, Balance, KeyView, LotView, Refusal, Statement, StatementQuery, TokenLotView};
+use schemas::api::{
+    AccountView, Balance, KeyView, LotView, PostedAmount, Refusal, Statement, StatementQuery, TokenLotView,
+};
 use schemas::event::KeyHash;
-use schemas::{AccountId, Offset, Position, Usd};
+use schemas::{AccountId, Offset, PartitionId, Position, Usd};
 
 use super::{Ledger, LedgerError};
 use crate::sink::view;
@@ -12,6 +15,12 @@ use crate::store::StoredAccount;
 
 /// The most entries of one page.
 const MAX_ENTRIES: u32 = 1_000;
+
+/// The most records whose amounts are told at once: a batch of the log.
+const MAX_AMOUNTS: u64 = 10_000;
+
+/// How long a question for amounts waits for the records: whoever asks asks again, and has to be able to stop.
+const AMOUNTS_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Ledger {
     /// The live key with this hash, and its account.
@@ -89,6 +98,25 @@ impl Ledger {
             next: entries.last().map(|last| last.offset).filter(|_: &Offset| more),
             entries,
         })
+    }
+
+    /// What each posted record of a partition from `from` to before `to` changed its account's balance by. Waits a moment
+    /// for records that are not applied yet.
+    pub async fn amounts(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<PostedAmount>, LedgerError> {
+        let Some(last) = to.0.checked_sub(1).filter(|last| *last >= from.0 && to.0 - from.0 <= MAX_AMOUNTS) else {
+            let detail = format!("from {from} to {to}; a range has 1 to {MAX_AMOUNTS} records");
+            return Err(Refusal::Invalid { field: "to".into(), detail }.into());
+        };
+        self.wait_until_applied(Position { partition, offset: Offset(last) }, AMOUNTS_PATIENCE).await?;
+        let amounts = self.parts.store.amounts(partition, from, to).await?;
+        let moved_back = || LedgerError::Unavailable("the ledger's store is being rebuilt; ask again".into());
+        let amounts = amounts.ok_or_else(moved_back)?;
+        Ok(amounts.into_iter().map(|(offset, amount_usd)| PostedAmount { offset, amount_usd }).collect())
     }
 
     /// An account with all that the log made of it.

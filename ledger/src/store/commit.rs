@@ -34,6 +34,8 @@ pub struct Commit {
     pub keys: Vec<(AccountId, KeyId, Key)>,
     /// Keys that are live no more.
     pub dropped_keys: Vec<(AccountId, KeyId)>,
+    /// Accounts whose subscription's open period has another end now, or that have none any more.
+    pub renewals: Vec<(AccountId, Option<Timestamp>)>,
     /// Events that posted.
     pub postings: Vec<PostingRow>,
     /// The money they moved.
@@ -108,6 +110,7 @@ impl Commit {
             emptied_lots: Vec::new(),
             keys: Vec::new(),
             dropped_keys: Vec::new(),
+            renewals: Vec::new(),
             postings: Vec::new(),
             transfers: Vec::new(),
             quarantined: Vec::new(),
@@ -137,6 +140,12 @@ impl Commit {
         self.keys.extend(changed.map(|(key_id, key)| (id, *key_id, key.clone())));
         self.dropped_keys
             .extend(old_keys.keys().filter(|key_id| !after.keys.contains_key(key_id)).map(|key| (id, *key)));
+
+        let period_end = |state: &AccountState| state.subscription.as_ref().map(|live| live.period.end);
+        let due = period_end(&after);
+        if due != before.and_then(period_end) {
+            self.renewals.push((id, due));
+        }
 
         let balance = after.balance()?;
         self.accounts.push((after, balance));

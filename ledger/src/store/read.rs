@@ -13,7 +13,7 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
-use super::{Fate, Head, StoreError, StoredAccount};
+use super::{Fate, Head, PostedEvent, StoreError, StoredAccount};
 use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
@@ -31,6 +31,28 @@ pub(super) const ENTRIES: &str = "\
 pub(super) const BALANCE_AT: &str = "\
     SELECT balance_usd FROM postings
     WHERE account_id = $1 AND log_offset <= $2 AND detail IS NOT NULL ORDER BY log_offset DESC LIMIT 1";
+
+pub(super) const POSTED_EVENT: &str = "\
+    SELECT account_id, partition_no, log_offset, amount_usd, balance_usd, CAST(detail AS text) AS detail
+    FROM postings WHERE event_id = $1";
+
+pub(super) const DUE: &str = "\
+    SELECT account_id FROM renewals WHERE due_at <= $1 AND ($2 IS NULL OR account_id > $2)
+    ORDER BY account_id LIMIT $3";
+
+/// A period's end is written rarely, so one statement an account is enough.
+pub(super) const RENEWAL: &str = "\
+    INSERT INTO renewals (account_id, due_at) VALUES ($1, $2)
+    ON CONFLICT (account_id) DO UPDATE SET due_at = excluded.due_at";
+
+pub(super) const NO_RENEWAL: &str = "DELETE FROM renewals WHERE account_id = $1";
+
+/// One statement, so that position and postings are of one moment.
+pub(super) const AMOUNTS: &str = "\
+    SELECT h.next_offset, p.log_offset, p.amount_usd
+    FROM positions h LEFT JOIN postings p
+        ON p.partition_no = h.partition_no AND p.log_offset >= $2 AND p.log_offset < $3
+    WHERE h.partition_no = $1";
 
 pub(super) const POSTED: &str = "SELECT account_id, amount_usd, balance_usd FROM postings WHERE event_id = $1";
 
@@ -108,6 +130,47 @@ pub(super) struct PostedRow {
     account_id: Uuid,
     amount_usd: Money,
     balance_usd: Money,
+}
+
+/// A row of `postings`, for whoever asks what an event did.
+#[derive(FromRow)]
+pub(super) struct PostedEventRow {
+    account_id: Uuid,
+    partition_no: i64,
+    log_offset: i64,
+    amount_usd: Money,
+    balance_usd: Money,
+    detail: Option<String>,
+}
+
+impl PostedEventRow {
+    pub(super) fn read(self) -> Result<PostedEvent, StoreError> {
+        Ok(PostedEvent {
+            account: AccountId(self.account_id),
+            position: Position { partition: partition(self.partition_no)?, offset: offset(self.log_offset)? },
+            amount: self.amount_usd.0,
+            balance: self.balance_usd.0,
+            detail: self.detail.map(|detail| json("postings.detail", &detail)).transpose()?,
+        })
+    }
+}
+
+/// A partition's position of record, with a row of `postings` or none.
+#[derive(FromRow)]
+pub(super) struct AmountRow {
+    next_offset: i64,
+    log_offset: Option<i64>,
+    amount_usd: Option<Money>,
+}
+
+/// The amounts of [`AMOUNTS`].
+pub(super) fn amounts(rows: Vec<AmountRow>, to: Offset) -> Result<Option<BTreeMap<Offset, Usd>>, StoreError> {
+    let next = rows.first().map_or(Ok(Offset(0)), |row| offset(row.next_offset))?;
+    if next < to {
+        return Ok(None);
+    }
+    let posted = rows.into_iter().filter_map(|row| Some((row.log_offset?, row.amount_usd?.0)));
+    posted.map(|(at, amount)| Ok((offset(at)?, amount))).collect::<Result<_, _>>().map(Some)
 }
 
 /// A row of `quarantine`, likewise.

@@ -24,9 +24,12 @@ use sqlx::{SqliteConnection, SqlitePool, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use self::audited::SqliteSnapshot;
-use super::read::{self, AccountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedRow, QuarantinedRow, signed};
+use super::read::{
+    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedEventRow, PostedRow, QuarantinedRow,
+    signed,
+};
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
-use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
+use super::{Commit, Fate, Head, Loaded, PostedEvent, Store, StoreError, StoredAccount};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -138,6 +141,18 @@ impl Store for SqliteStore {
         Ok(balance.map_or(Usd::ZERO, |balance| balance.0))
     }
 
+    async fn amounts(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Option<BTreeMap<Offset, Usd>>, StoreError> {
+        let failed = |error| StoreError::unavailable("read amounts", error);
+        let amounts = query_as(read::AMOUNTS).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+        let rows: Vec<AmountRow> = amounts.fetch_all(&self.readers).await.map_err(failed)?;
+        read::amounts(rows, to)
+    }
+
     async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError> {
         let failed = |error| StoreError::unavailable("look up an event", error);
         let posted: Option<PostedRow> =
@@ -151,6 +166,20 @@ impl Store for SqliteStore {
             .bind(event.0);
         let row: Option<QuarantinedRow> = quarantined.fetch_optional(&self.readers).await.map_err(failed)?;
         Ok(row.map(QuarantinedRow::read))
+    }
+
+    async fn posted(&self, event: EventId) -> Result<Option<PostedEvent>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up an event", error);
+        let row: Option<PostedEventRow> =
+            query_as(read::POSTED_EVENT).bind(event.0).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map(PostedEventRow::read).transpose()
+    }
+
+    async fn due(&self, now: Timestamp, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountId>, StoreError> {
+        let failed = |error| StoreError::unavailable("look up what is due", error);
+        let due = query_scalar(read::DUE).bind(now.as_micros()).bind(after.map(|id| id.0)).bind(i64::from(limit));
+        let accounts: Vec<Uuid> = due.fetch_all(&self.readers).await.map_err(failed)?;
+        Ok(accounts.into_iter().map(AccountId).collect())
     }
 
     async fn contact(&self, email: &str) -> Result<Option<AccountId>, StoreError> {

@@ -1,7 +1,7 @@
 //! Usage in `ClickHouse`.
 //!
 //! `ClickHouse` has no transactions, but an insert of one block into an unpartitioned `MergeTree` is one part, and a part
-//! is there or it is not. So everything is in one table, `usage_facts`: the hourly rollups and the position are
+//! is there or it is not. So everything is in one table, `usage_charges`: the hourly rollups and the position are
 //! *projections* of it, which `ClickHouse` keeps inside each part and answers from by itself. No crash can leave an event
 //! in a fact and not in its rollup. (A second table of rollups would be a second insert, with a crash window in between;
 //! a materialized view is not atomic with its source.)
@@ -39,7 +39,12 @@ use self::rows::{FactRow, Id, StatsRow};
 use super::{StoreError, UsageStore, hours, row};
 use crate::{Fact, FactBatch, UsageMoment};
 
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/clickhouse/0001_usage.sql")];
+/// Each is right to run again. A table of another form is another table, filled from the log's begin: made where it is
+/// missing and never changed, so that several projectors that start at once can't disturb each other.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/clickhouse/0001_usage_charges.sql"),
+    include_str!("../../migrations/clickhouse/0002_drop_usage_facts.sql"),
+];
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -50,7 +55,7 @@ const GENERATIONS: u32 = 16;
 /// Event ids looked up at once: about 100 kB of SQL, where the server takes 256 kB.
 const IDS_PER_LOOKUP: usize = 2_000;
 
-const SUMS: &str = "count() AS requests, sum(prompt_tokens) AS prompt, sum(cached_prompt_tokens) AS cached_prompt, \
+const SUMS: &str = "sum(requests) AS requests, sum(prompt_tokens) AS prompt, sum(cached_prompt_tokens) AS cached_prompt, \
                     sum(completion_tokens) AS completion, sum(reasoning_tokens) AS reasoning, sum(cost_usd) AS cost";
 
 /// Usage in a `ClickHouse` database.
@@ -86,7 +91,7 @@ impl ClickHouseStore {
         let database = config.database.clone();
         let client = Self::client(config);
         let store = Self { client: client.with_database(&database), database, looked_at: Mutex::default() };
-        let table = "SELECT count() FROM system.tables WHERE database = ? AND name = 'usage_facts'";
+        let table = "SELECT count() FROM system.tables WHERE database = ? AND name = 'usage_charges'";
         let query = store.client.clone().with_database("system").query(table).bind(&store.database);
         match store.answer(query.fetch_one::<u64>()).await? {
             0 => Err(store.failed(&"has no usage store: start `modelhub projector` once, which makes it")),
@@ -146,7 +151,7 @@ impl ClickHouseStore {
 
     /// The position of record.
     async fn held(&self, partition: PartitionId) -> Result<Offset, StoreError> {
-        let sql = "SELECT max(log_offset) FROM usage_facts WHERE log_partition = ? GROUP BY log_partition";
+        let sql = "SELECT max(log_offset) FROM usage_charges WHERE log_partition = ? GROUP BY log_partition";
         let highest = self.answer(self.client.query(sql).bind(partition.0).fetch_optional::<u64>()).await?;
         Ok(highest.map_or(Offset(0), |highest| Offset(highest).next()))
     }
@@ -168,7 +173,7 @@ impl ClickHouseStore {
         let ids: Vec<_> = ids.into_iter().map(|EventId(id)| id.as_u128()).collect();
         let mut counted = BTreeSet::new();
         for ids in ids.chunks(IDS_PER_LOOKUP) {
-            let sql = "SELECT event_id AS id FROM usage_facts \
+            let sql = "SELECT event_id AS id FROM usage_charges \
                        WHERE log_partition = ? AND toUInt128(event_id) IN ? AND log_offset < ?";
             let query = self.client.query(sql).bind(batch.partition.0).bind(ids).bind(batch.from.0);
             counted.extend(self.answer(query.fetch_all::<Id>()).await?.into_iter().map(|found| EventId(found.id)));
@@ -181,7 +186,7 @@ impl ClickHouseStore {
         let insert = async {
             let mut insert = self
                 .client
-                .insert::<FactRow<'_>>("usage_facts")
+                .insert::<FactRow<'_>>("usage_charges")
                 .await?
                 // Several blocks would be several parts, and not atomic.
                 .with_setting("max_insert_block_size", (facts.len() + 1).to_string())
@@ -213,7 +218,7 @@ impl ClickHouseStore {
         let (bucket, group) = (bucket.unwrap_or("toInt64(0)"), group.unwrap_or("''"));
         let by = if keys.is_empty() { String::new() } else { format!("GROUP BY {keys} ORDER BY {keys}") };
         let sql = format!(
-            "SELECT {bucket} AS bucket, {group} AS name, {SUMS} FROM usage_facts \
+            "SELECT {bucket} AS bucket, {group} AS name, {SUMS} FROM usage_charges \
              WHERE account_id = toUUID(?) AND hour >= ? AND hour < ? {by}"
         );
         let (from, to) = hours(query);
@@ -269,7 +274,7 @@ impl UsageStore for ClickHouseStore {
 
     async fn reset(&self) -> Result<(), StoreError> {
         // The tokens of its inserts go with the table: the same inserts are to be taken once more.
-        self.answer(self.client.query("DROP TABLE IF EXISTS usage_facts").execute()).await?;
+        self.answer(self.client.query("DROP TABLE IF EXISTS usage_charges").execute()).await?;
         self.looked_at().clear();
         self.migrate().await
     }

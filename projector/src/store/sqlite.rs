@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use self::rollup::Rollup;
-use super::{StoreError, Sums, UsageStore, hours, row};
+use super::{CORRECTED, StoreError, Sums, UsageStore, hours, row};
 use crate::{Fact, FactBatch, UsageMoment};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -30,7 +30,7 @@ const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND na
 
 const CONNECTIONS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Rows of one statement; with a fact's 18 columns well below `SQLite`'s 32,766 bound values.
+/// Rows of one statement; with a fact's 19 columns well below `SQLite`'s 32,766 bound values.
 const ROWS_PER_STATEMENT: usize = 500;
 
 /// The sums of rollups, in the order of [`sums`]. A sum beyond 64 bits is an error of `SQLite`'s, never a float.
@@ -193,28 +193,29 @@ async fn insert_facts(
 ) -> Result<BTreeSet<i64>, sqlx::Error> {
     let mut rows = Vec::with_capacity(facts.len());
     for fact in facts {
-        let tokens = fact.tokens;
-        let counts = [tokens.prompt, tokens.cached_prompt, tokens.completion, tokens.reasoning, fact.duration_ms];
-        let mut integers = [0; 5];
-        for (integer, count) in integers.iter_mut().zip(counts) {
-            *integer = self::integer(count)?;
-        }
-        rows.push((fact, integer(fact.offset.0)?, pico(fact)?, integers));
+        let duration_ms = integer(fact.request.as_ref().map_or(0, |request| request.duration_ms))?;
+        rows.push((fact, integer(fact.offset.0)?, integer(fact.requests())?, pico(fact)?, duration_ms));
     }
     let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT INTO usage_facts (log_partition, log_offset, event_id, account_id, key_id, model, upstream, stream, \
-         outcome, accuracy, prompt_tokens, cached_prompt_tokens, completion_tokens, reasoning_tokens, duration_ms, \
-         cost_pico, started_at, ended_at) ",
+         outcome, accuracy, requests, prompt_tokens, cached_prompt_tokens, completion_tokens, reasoning_tokens, \
+         cost_pico, started_at, ended_at, duration_ms) ",
     );
-    insert.push_values(rows, |mut row, (fact, offset, cost_pico, integers)| {
+    insert.push_values(rows, |mut row, (fact, offset, requests, cost_pico, duration_ms)| {
+        let request = fact.request.as_ref();
         row.push_bind(partition.0).push_bind(offset);
         row.push_bind(fact.event_id.0).push_bind(fact.account_id.0).push_bind(fact.key_id.0);
-        row.push_bind(fact.model.clone()).push_bind(fact.upstream.clone()).push_bind(fact.stream);
-        row.push_bind(fact.outcome.as_str()).push_bind(fact.accuracy.as_str());
-        for integer in integers {
-            row.push_bind(integer);
-        }
-        row.push_bind(cost_pico).push_bind(fact.started_at.as_micros()).push_bind(fact.time.as_micros());
+        row.push_bind(fact.model.clone());
+        row.push_bind(request.map_or_else(String::new, |request| request.upstream.clone()));
+        row.push_bind(request.is_some_and(|request| request.stream));
+        row.push_bind(request.map_or(CORRECTED, |request| request.outcome.as_str()));
+        row.push_bind(request.map_or("", |request| request.accuracy.as_str()));
+        row.push_bind(requests);
+        row.push_bind(fact.tokens.prompt).push_bind(fact.tokens.cached_prompt);
+        row.push_bind(fact.tokens.completion).push_bind(fact.tokens.reasoning);
+        row.push_bind(cost_pico);
+        row.push_bind(request.map_or(fact.time, |request| request.started_at).as_micros());
+        row.push_bind(fact.time.as_micros()).push_bind(duration_ms);
     });
     insert.push(" ON CONFLICT (log_partition, event_id) DO NOTHING RETURNING log_offset");
     Ok(insert.build_query_scalar().fetch_all(connection).await?.into_iter().collect())
@@ -224,10 +225,10 @@ fn sums(found: &SqliteRow) -> Result<Sums, sqlx::Error> {
     let number = |column: usize| found.try_get::<i64, _>(column);
     Ok(Sums {
         requests: count(number(0)?)?,
-        prompt: count(number(1)?)?,
-        cached_prompt: count(number(2)?)?,
-        completion: count(number(3)?)?,
-        reasoning: count(number(4)?)?,
+        prompt: number(1)?,
+        cached_prompt: number(2)?,
+        completion: number(3)?,
+        reasoning: number(4)?,
         cost_pico: i128::from(number(5)?) * 1_000_000 + i128::from(number(6)?),
     })
 }
@@ -241,6 +242,6 @@ fn count(integer: i64) -> Result<u64, sqlx::Error> {
 }
 
 fn pico(fact: &Fact) -> Result<i64, sqlx::Error> {
-    let beyond = || sqlx::Error::Encode(format!("a cost of {} USD is out of range", fact.cost).into());
-    fact.cost.to_pico().ok_or_else(beyond)
+    let beyond = || sqlx::Error::Encode(format!("a charge of {} USD is out of range", fact.charged).into());
+    fact.charged.to_pico().ok_or_else(beyond)
 }

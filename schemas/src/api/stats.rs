@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Timestamp, Usd};
+use crate::{AccountId, Offset, Timestamp, Usd};
 
 /// By what rows are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,19 +59,29 @@ pub struct UsageRow {
     pub totals: UsageTotals,
 }
 
-/// Sums over requests.
+/// Sums over requests and the corrections of requests, each at the time of its own event: below zero where corrections took
+/// more away than the time's requests brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct UsageTotals {
-    /// Terminal usage events.
+    /// Requests; a correction is none.
     pub requests: u64,
     /// Prompt tokens, cached ones included.
-    pub prompt_tokens: u64,
+    pub prompt_tokens: i64,
     /// Those read from an upstream's cache.
-    pub cached_prompt_tokens: u64,
+    pub cached_prompt_tokens: i64,
     /// Completion tokens, reasoning included.
-    pub completion_tokens: u64,
+    pub completion_tokens: i64,
     /// Those that were reasoning.
-    pub reasoning_tokens: u64,
-    /// Their cost, exact.
+    pub reasoning_tokens: i64,
+    /// What they were charged, exact: the sum of their statement entries. What a plan covered costs nothing.
     pub cost_usd: Usd,
+}
+
+/// What a posted record changed its account's balance by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedAmount {
+    /// The record's place in its partition.
+    pub offset: Offset,
+    /// The change; below zero for a charge.
+    pub amount_usd: Usd,
 }

@@ -6,6 +6,7 @@ mod events;
 mod history;
 mod quarantine;
 mod reads;
+mod renewals;
 mod reset;
 mod snapshot;
 mod stage;
@@ -41,6 +42,9 @@ suite! {
     reads::a_statement_has_what_moved_money_page_by_page,
     reads::a_key_is_found_by_its_hash,
     reads::the_fate_of_an_event_is_known_once_it_is_applied,
+    reads::amounts_are_told_record_by_record,
+    reads::a_posted_event_is_known_with_its_place,
+    renewals::what_is_over_is_due_until_it_is_renewed_or_ended,
     reads::nothing_asked_is_nothing_found,
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,

@@ -16,8 +16,8 @@ pub(super) const PLAN_TOKENS: u64 = 4_000;
 /// What of it carries over.
 pub(super) const PLAN_ROLLOVER: u64 = 1_500;
 
-/// 2026-11-01, when it all begins.
-const BEGIN: i64 = 1_793_491_200_000_000;
+/// 2090-11-01, when it all begins: no ledger renews by its own clock what the producer renews.
+const BEGIN: i64 = 3_813_177_600_000_000;
 
 /// Periods are thirty days, in microseconds.
 const MONTH: i64 = 30 * 86_400_000_000;

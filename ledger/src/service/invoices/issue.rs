@@ -100,7 +100,7 @@ impl Ledger {
             appended.push((id, position.map_err(|error| unavailable(&error))?));
         }
         let Some(last) = appended.iter().map(|(_, position)| *position).max() else { return Ok(()) };
-        self.wait_until_applied(last).await?;
+        self.wait_until_applied(last, self.parts.apply_timeout).await?;
         for (id, position) in appended {
             match self.parts.store.fate(id, position).await? {
                 Some(Fate::Posted { account: AccountId::OPERATOR, .. }) => {}

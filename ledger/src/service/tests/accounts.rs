@@ -60,7 +60,7 @@ async fn what_makes_no_sense_is_refused_before_anything_is_written() {
         assert_eq!(refusal(rig.ledger.open_account(open(email, plan)).await).to_string(), expected);
     };
     check("ann", "free", "email: an e-mail address looks like name@example.com, in at most 254 bytes").await;
-    check("a@b.co", "gold", "no plan `gold` in the catalogue; it has free, paid").await;
+    check("a@b.co", "gold", "no plan `gold` in the catalogue; it has backpack, free, launch, paid").await;
     assert_eq!(rig.logged().await.0, [""; 0]);
     assert_eq!(rig.store.contact("a@b.co").await.unwrap(), None);
 

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
 use super::invoices;
-use crate::store::read::signed;
+use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
 
 const DOING: &str = "commit a batch";
@@ -89,6 +89,7 @@ pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreEr
     accounts(&mut transaction, commit).await?;
     lots(&mut transaction, commit).await?;
     keys(&mut transaction, commit).await?;
+    renewals(&mut transaction, commit).await?;
     postings(&mut transaction, commit).await?;
     transfers(&mut transaction, commit).await?;
     quarantine(&mut transaction, commit).await?;
@@ -156,6 +157,17 @@ async fn keys(connection: &mut PgConnection, commit: &Commit) -> Result<(), Stor
             .bind(commit.dropped_keys.iter().map(|(account, _)| account.0).collect::<Vec<Uuid>>())
             .bind(commit.dropped_keys.iter().map(|(_, key)| key.0).collect::<Vec<Uuid>>());
         delete.execute(&mut *connection).await.map_err(refused)?;
+    }
+    Ok(())
+}
+
+async fn renewals(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    for (account, due) in &commit.renewals {
+        let renewal = match due {
+            Some(at) => query(RENEWAL).bind(account.0).bind(at.as_micros()),
+            None => query(NO_RENEWAL).bind(account.0),
+        };
+        renewal.execute(&mut *connection).await.map_err(refused)?;
     }
     Ok(())
 }

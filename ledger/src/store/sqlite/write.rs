@@ -10,7 +10,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction, query};
 
 use super::invoices;
 use crate::store::commit::{PostingRow, QuarantineRow, TransferRow};
-use crate::store::read::signed;
+use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
 
 const DOING: &str = "commit a batch";
@@ -95,6 +95,13 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
     }
     for (statement, rows) in statements {
         query(statement).bind(rows).execute(&mut *transaction).await.map_err(refused)?;
+    }
+    for (account, due) in &commit.renewals {
+        let renewal = match due {
+            Some(at) => query(RENEWAL).bind(account.0).bind(at.as_micros()),
+            None => query(NO_RENEWAL).bind(account.0),
+        };
+        renewal.execute(&mut *transaction).await.map_err(refused)?;
     }
     for row in &commit.quarantined {
         quarantine(&mut transaction, partition, row).await.map_err(refused)?;

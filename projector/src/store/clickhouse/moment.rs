@@ -18,18 +18,18 @@ const TIMEOUT: Duration = Duration::from_hours(1);
 pub(super) async fn read(store: &ClickHouseStore) -> Result<UsageMoment, StoreError> {
     let mut moment = UsageMoment::default();
     // Of nothing, the server has nothing to answer from rollups, and says that as an error.
-    let any = store.client.query("SELECT max(log_offset) FROM usage_facts GROUP BY log_partition LIMIT 1");
+    let any = store.client.query("SELECT max(log_offset) FROM usage_charges GROUP BY log_partition LIMIT 1");
     if store.answer(any.fetch_optional::<u64>()).await?.is_none() {
         return Ok(moment);
     }
     let sql = format!(
         "SELECT toUInt8(1) AS fact, log_partition, max(log_offset) AS last, account_id AS account, hour, key_id AS key, \
              toString(model) AS model_id, toString(outcome) AS ended, {SUMS} \
-         FROM usage_facts GROUP BY log_partition, account_id, hour, key_id, model, outcome \
+         FROM usage_charges GROUP BY log_partition, account_id, hour, key_id, model, outcome \
          UNION ALL \
          SELECT toUInt8(0) AS fact, toUInt32(0), toUInt64(0), account_id AS account, hour, key_id AS key, \
              toString(model) AS model_id, '' AS ended, {SUMS} \
-         FROM usage_facts GROUP BY account_id, hour, key_id, model"
+         FROM usage_charges GROUP BY account_id, hour, key_id, model"
     );
     let query = store
         .client

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Fact;
-use crate::store::Sums;
+use crate::store::{CORRECTED, Sums};
 
 #[derive(Row, Serialize)]
 pub(super) struct FactRow<'a> {
@@ -24,10 +24,11 @@ pub(super) struct FactRow<'a> {
     stream: bool,
     outcome: &'a str,
     accuracy: &'a str,
-    prompt_tokens: u64,
-    cached_prompt_tokens: u64,
-    completion_tokens: u64,
-    reasoning_tokens: u64,
+    requests: u64,
+    prompt_tokens: i64,
+    cached_prompt_tokens: i64,
+    completion_tokens: i64,
+    reasoning_tokens: i64,
     /// `Decimal(38, 12)`: the count of 10⁻¹² USD.
     cost_usd: i128,
     started_at: i64,
@@ -38,8 +39,9 @@ pub(super) struct FactRow<'a> {
 
 impl<'a> FactRow<'a> {
     pub(super) fn new(partition: PartitionId, fact: &'a Fact) -> Self {
-        let mut cost = fact.cost.as_decimal();
+        let mut cost = fact.charged.as_decimal();
         cost.rescale(USD_SCALE);
+        let request = fact.request.as_ref();
         Self {
             log_partition: partition.0,
             log_offset: fact.offset.0,
@@ -47,19 +49,20 @@ impl<'a> FactRow<'a> {
             account_id: fact.account_id.0,
             key_id: fact.key_id.0,
             model: &fact.model,
-            upstream: &fact.upstream,
-            stream: fact.stream,
-            outcome: fact.outcome.as_str(),
-            accuracy: fact.accuracy.as_str(),
+            upstream: request.map_or("", |request| &request.upstream),
+            stream: request.is_some_and(|request| request.stream),
+            outcome: request.map_or(CORRECTED, |request| request.outcome.as_str()),
+            accuracy: request.map_or("", |request| request.accuracy.as_str()),
+            requests: fact.requests(),
             prompt_tokens: fact.tokens.prompt,
             cached_prompt_tokens: fact.tokens.cached_prompt,
             completion_tokens: fact.tokens.completion,
             reasoning_tokens: fact.tokens.reasoning,
             cost_usd: cost.mantissa(),
-            started_at: fact.started_at.as_micros(),
+            started_at: request.map_or(fact.time, |request| request.started_at).as_micros(),
             ended_at: fact.time.as_micros(),
             hour: fact.time.hour().as_micros(),
-            duration_ms: fact.duration_ms,
+            duration_ms: request.map_or(0, |request| request.duration_ms),
         }
     }
 }
@@ -75,10 +78,10 @@ pub(super) struct StatsRow {
     pub(super) bucket: i64,
     pub(super) name: String,
     requests: u64,
-    prompt: u64,
-    cached_prompt: u64,
-    completion: u64,
-    reasoning: u64,
+    prompt: i64,
+    cached_prompt: i64,
+    completion: i64,
+    reasoning: i64,
     cost: i128,
 }
 
@@ -95,10 +98,10 @@ pub(super) struct GroupRow {
     pub(super) model_id: String,
     pub(super) ended: String,
     requests: u64,
-    prompt: u64,
-    cached_prompt: u64,
-    completion: u64,
-    reasoning: u64,
+    prompt: i64,
+    cached_prompt: i64,
+    completion: i64,
+    reasoning: i64,
     cost: i128,
 }
 

@@ -12,7 +12,7 @@ use crate::{StoreError, UsageGroup, UsageMoment};
 
 /// The sums of facts, in the order of [`sums`]. The remainder of a time before the epoch is negative.
 const FACTS: &str = "\
-    SELECT count(*), sum(prompt_tokens), sum(cached_prompt_tokens), sum(completion_tokens), sum(reasoning_tokens),
+    SELECT sum(requests), sum(prompt_tokens), sum(cached_prompt_tokens), sum(completion_tokens), sum(reasoning_tokens),
         sum(cost_pico / 1000000), sum(cost_pico % 1000000),
         account_id, ended_at - (ended_at % 3600000000 + 3600000000) % 3600000000 AS hour, key_id, model, outcome
     FROM usage_facts GROUP BY account_id, hour, key_id, model, outcome";

@@ -31,9 +31,10 @@ impl Rollup {
         let key = (fact.account_id, fact.time.hour(), fact.key_id, fact.model.clone());
         let added = self.rows.entry(key).or_default();
         let tokens = fact.tokens;
-        let counts = [1, tokens.prompt, tokens.cached_prompt, tokens.completion, tokens.reasoning];
+        let counts =
+            [integer(fact.requests())?, tokens.prompt, tokens.cached_prompt, tokens.completion, tokens.reasoning];
         for (sum, count) in added.counts.iter_mut().zip(counts) {
-            *sum = sum.checked_add(integer(count)?).ok_or_else(|| beyond("tokens"))?;
+            *sum = sum.checked_add(count).ok_or_else(|| beyond("tokens"))?;
         }
         added.cost_pico += i128::from(pico(fact)?);
         Ok(())

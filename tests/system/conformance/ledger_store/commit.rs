@@ -28,6 +28,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         emptied_lots: vec![],
         keys: vec![],
         dropped_keys: vec![],
+        renewals: vec![],
         postings: vec![],
         transfers: vec![],
         quarantined: vec![],

@@ -14,7 +14,7 @@ pub(super) fn event_id(id: u128) -> EventId {
     EventId(Uuid::from_u128(0xe << 64 | id))
 }
 
-fn record(account: AccountId, id: u128, data: EventData) -> Vec<u8> {
+pub(super) fn record(account: AccountId, id: u128, data: EventData) -> Vec<u8> {
     let time = Timestamp::from_micros(1_700_000_000_000_001 + i64::try_from(id % 1_000_000).unwrap());
     Event { id: event_id(id), source: "/test".into(), subject: account, time, data }.encode().unwrap()
 }

@@ -170,3 +170,42 @@ pub(super) async fn nothing_asked_is_nothing_found(stage: Stage) {
     stage.store.close().await;
     stage.store.ping().await.expect_err("closed");
 }
+
+pub(super) async fn amounts_are_told_record_by_record(stage: Stage) {
+    let account = account_in(HERE, 0);
+    assert_eq!(stage.store.amounts(HERE, Offset(0), Offset(1)).await.unwrap(), None, "nothing is applied");
+    let records = [
+        open(account, 1),
+        grant(account, 2, 1, usd("5"), 1),
+        b"garbage".to_vec(),
+        usage(account, 3, 1, "0.30"),
+        usage(account, 3, 1, "0.30"),
+        usage(account, 4, 0, "0.30"),
+    ];
+    stage.apply(HERE, &records).await;
+    stage.apply(THERE, &[open(account_in(THERE, 0), 5)]).await;
+    let check = async |from: u64, to: u64, expected: Option<&[(u64, &str)]>| {
+        let amounts = stage.store.amounts(HERE, Offset(from), Offset(to)).await.unwrap();
+        let expected = expected.map(|amounts| amounts.iter().map(|(at, amount)| (Offset(*at), usd(amount))).collect());
+        assert_eq!(amounts, expected, "{from} to {to}");
+    };
+    check(0, 6, Some(&[(0, "0"), (1, "5"), (3, "-0.0000003"), (5, "0")])).await;
+    check(1, 4, Some(&[(1, "5"), (3, "-0.0000003")])).await;
+    check(2, 3, Some(&[])).await;
+    check(0, 7, None).await;
+    stage.store.reset().await.unwrap();
+    check(0, 6, None).await;
+}
+
+pub(super) async fn a_posted_event_is_known_with_its_place(stage: Stage) {
+    let account = account_in(HERE, 0);
+    let records = [open(account, 1), grant(account, 2, 1, usd("5"), 1), usage(account, 3, 1, "0.30"), b"x".to_vec()];
+    stage.apply(HERE, &records).await;
+    assert_eq!(stage.store.posted(event_id(9)).await.unwrap(), None);
+    let opened = stage.store.posted(event_id(1)).await.unwrap().unwrap();
+    assert_eq!((opened.account, opened.amount, opened.detail), (account, usd("0"), None));
+    let used = stage.store.posted(event_id(3)).await.unwrap().unwrap();
+    assert_eq!(used.position, Position { partition: HERE, offset: Offset(2) });
+    assert_eq!((used.amount, used.balance), (usd("-0.0000003"), usd("4.9999997")));
+    assert!(matches!(used.detail, Some(EntryDetail::Usage { tokens, .. }) if tokens.completion == 1));
+}

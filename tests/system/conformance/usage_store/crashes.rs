@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventlog::{Sink, SinkError};
-use projector::{ClickHouseStore, Grain, ProjectorSink, UsageStore};
+use projector::{ClickHouseStore, Grain, UsageStore};
 use schemas::{Offset, PartitionId};
 
 use super::engine::{Engine, on_both};
 use super::model::Model;
-use super::requests::{PARTITION, Request, batch, record};
+use super::requests::{PARTITION, Request, batch, record, sink_of};
 
 on_both! {
     a_crash_at_any_point_leaves_all_of_a_batch_or_nothing,
@@ -51,7 +51,7 @@ async fn check(store: &dyn UsageStore, records: u64) {
 
 /// Takes batches of `records` until the end of the log, as the log's partition loop does.
 async fn run(store: &Arc<dyn UsageStore>, log: &[Bytes], records: usize) {
-    let sink = ProjectorSink::new(Arc::clone(store), 1);
+    let sink = sink_of(store, 1);
     loop {
         let mut from = sink.position(PARTITION).await.unwrap();
         while from < Offset(log.len() as u64) {
@@ -89,7 +89,7 @@ async fn a_crash_at_any_point_leaves_all_of_a_batch_or_nothing(engine: Engine) {
     for round in 0..ROUNDS {
         let (from, next) = (Offset(round * BATCH), Offset((round + 1) * BATCH));
         let store = engine.open().await;
-        let sink = ProjectorSink::new(Arc::clone(&store), 1);
+        let sink = sink_of(&store, 1);
         assert_eq!(sink.position(PARTITION).await.unwrap(), from);
         let cut = batch(PARTITION, &log, from, usize::try_from(BATCH).unwrap());
         match until_wait(1 + round % MOST_WAITS, sink.apply(cut.clone())).await {
@@ -98,7 +98,7 @@ async fn a_crash_at_any_point_leaves_all_of_a_batch_or_nothing(engine: Engine) {
         }
         drop((sink, store));
         let store = engine.open().await;
-        let sink = ProjectorSink::new(Arc::clone(&store), 1);
+        let sink = sink_of(&store, 1);
         let held = sink.position(PARTITION).await.unwrap();
         assert!(held == from || held == next, "{held} is within the batch from {from} to {next}");
         // What was on its way to the engine when its sender died may still arrive, now or later.
@@ -125,19 +125,19 @@ async fn clickhouse_may_lose_an_insert_and_remember_its_token() {
     let engine = Engine::clickhouse().await;
     let store = engine.open().await;
     let log = log(8);
-    let sink = ProjectorSink::new(Arc::clone(&store), 1);
+    let sink = sink_of(&store, 1);
     sink.apply(batch(PARTITION, &log, Offset(0), 4)).await.unwrap();
     let Engine::ClickHouse(database) = &engine else { unreachable!() };
     for generation in 0..2 {
         // Rows of another partition stand for those that were lost.
-        let sql = "INSERT INTO usage_facts (log_partition, log_offset) VALUES (7, ?)";
+        let sql = "INSERT INTO usage_charges (log_partition, log_offset) VALUES (7, ?)";
         let insert = database.client().query(sql).bind(generation).with_setting("async_insert", "0");
         insert.with_setting("insert_deduplication_token", format!("0:4:{generation}")).execute().await.unwrap();
     }
     sink.apply(batch(PARTITION, &log, Offset(4), 4)).await.unwrap();
     assert_eq!(engine.open().await.position(PARTITION).await, Ok(Offset(8)));
     assert_eq!(store.position(PartitionId(7)).await, Ok(Offset(2)), "both stand-ins were taken");
-    let sql = "ALTER TABLE usage_facts DELETE WHERE log_partition = 7 SETTINGS mutations_sync = 1";
+    let sql = "ALTER TABLE usage_charges DELETE WHERE log_partition = 7 SETTINGS mutations_sync = 1";
     database.client().query(sql).execute().await.unwrap();
     check(store.as_ref(), 8).await;
 }
@@ -147,17 +147,17 @@ async fn clickhouse_may_lose_an_insert_and_remember_its_token() {
 async fn clickhouse_killed_at_any_point_counts_each_event_once() {
     let server = tests::clickhouse::start().await;
     let database = server.database().await;
-    let open = async || {
-        // A pooled connection may be one to the server that was killed.
-        while database.client().query("SELECT 1").execute().await.is_err() {}
-        let store = ClickHouseStore::with_client(database.client(), database.name()).await.unwrap();
-        Arc::new(store) as Arc<dyn UsageStore>
+    // Pooled connections may be to the server that was killed, several of them.
+    let open = async || loop {
+        if let Ok(store) = ClickHouseStore::with_client(database.client(), database.name()).await {
+            break Arc::new(store) as Arc<dyn UsageStore>;
+        }
     };
     let log = log(300);
     for millis in [20, 45, 70] {
         let store = open().await;
         let work = async {
-            let sink = ProjectorSink::new(store, 1);
+            let sink = sink_of(&store, 1);
             let from = sink.position(PARTITION).await.unwrap();
             for first in (from.0..300).step_by(2) {
                 if sink.apply(batch(PARTITION, &log, Offset(first), 2)).await.is_err() {

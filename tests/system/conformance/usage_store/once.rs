@@ -11,7 +11,7 @@ use schemas::{Event, EventData, Offset, PartitionId, Usd};
 
 use super::engine::{Engine, on_both};
 use super::model::Model;
-use super::requests::{PARTITION, Request, batch, record};
+use super::requests::{PARTITION, Request, batch, record, sink_of};
 
 on_both! {
     repeats_count_once,
@@ -26,7 +26,7 @@ on_both! {
 const AT: &str = "2026-11-01T08:10:00Z";
 
 fn sink(store: &Arc<dyn UsageStore>) -> ProjectorSink {
-    ProjectorSink::new(Arc::clone(store), 1)
+    sink_of(store, 1)
 }
 
 fn usage(ids: impl IntoIterator<Item = u128>) -> Vec<Bytes> {
@@ -107,7 +107,7 @@ async fn events_of_another_partitions_accounts_do_not_count(engine: Engine) {
     let requests: Vec<_> = (1..=8).map(|account| Request::new(account, AT).of(account)).collect();
     let log: Vec<_> = requests.iter().map(|request| record(&request.event())).collect();
     let store = engine.open().await;
-    ProjectorSink::new(Arc::clone(&store), 2).apply(batch(PARTITION, &log, Offset(0), 10)).await.unwrap();
+    sink_of(&store, 2).apply(batch(PARTITION, &log, Offset(0), 10)).await.unwrap();
     let mut model = Model::default();
     let at_home = |request: &&Request| eventlog::partition::of(request.event().subject, 2) == PARTITION;
     requests.iter().filter(at_home).for_each(|request| model.read(PARTITION, request));

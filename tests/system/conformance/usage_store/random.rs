@@ -1,11 +1,10 @@
 //! Random logs in random batches, against the plain model.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use eventlog::Sink;
-use projector::{Grain, ProjectorSink};
+use projector::Grain;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -14,8 +13,8 @@ use schemas::{AccountId, PartitionId, Timestamp, TokenCounts};
 use uuid::Uuid;
 
 use super::engine::Engine;
-use super::model::Model;
-use super::requests::{Request, batch, record};
+use super::model::{Counted, Model};
+use super::requests::{Request, batch, record, sink_of};
 
 const PARTITIONS: u32 = 3;
 const HOUR: i64 = 3_600_000_000;
@@ -23,6 +22,8 @@ const HOUR: i64 = 3_600_000_000;
 #[derive(Clone, Debug)]
 enum Step {
     Usage(Request),
+    /// A correction, with an event id of its own, of the first request to the second's tokens, at the second's time.
+    Correction(u128, Request, Request),
     Lie(Request),
     Garbage,
 }
@@ -61,6 +62,7 @@ fn requests() -> impl Strategy<Value = Request> {
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => requests().prop_map(Step::Usage),
+        3 => (1_000..1_020_u128, requests(), requests()).prop_map(|(id, of, to)| Step::Correction(id, of, to)),
         1 => requests().prop_map(Step::Lie),
         1 => Just(Step::Garbage),
     ]
@@ -75,11 +77,16 @@ fn cuts() -> impl Strategy<Value = Cut> {
 }
 
 async fn check(engine: Engine, steps: Vec<Step>, cuts: Vec<Cut>, ranges: Vec<(Option<i64>, Option<i64>)>) {
-    let mut logs = BTreeMap::<_, Vec<(Bytes, Option<Request>)>>::new();
+    let mut logs = BTreeMap::<_, Vec<(Bytes, Option<Counted>)>>::new();
     for (step, number) in steps.into_iter().zip(0_u32..) {
         let home = |request: &Request| eventlog::partition::of(request.event().subject, PARTITIONS);
         let (partition, entry) = match step {
-            Step::Usage(request) => (home(&request), (record(&request.event()), Some(request))),
+            Step::Usage(request) => (home(&request), (record(&request.event()), Some(Counted::Request(request)))),
+            Step::Correction(id, of, to) => {
+                let to = Request { prices: of.prices, at: to.at, tokens: to.tokens, ..of.clone() };
+                let correction = record(&of.correction(id, to.at, &to));
+                (home(&of), (correction, Some(Counted::Correction { id, of, to })))
+            }
             Step::Lie(request) => (home(&request), (record(&request.lie()), None)),
             Step::Garbage => (PartitionId(number % PARTITIONS), (Bytes::from_static(b"{}"), None)),
         };
@@ -87,7 +94,7 @@ async fn check(engine: Engine, steps: Vec<Step>, cuts: Vec<Cut>, ranges: Vec<(Op
     }
     let mut model = Model::default();
     for (partition, log) in &logs {
-        log.iter().filter_map(|(_, request)| request.as_ref()).for_each(|request| model.read(*partition, request));
+        log.iter().filter_map(|(_, counted)| counted.as_ref()).for_each(|counted| model.take(*partition, counted));
     }
 
     let mut store = engine.open().await;
@@ -98,7 +105,7 @@ async fn check(engine: Engine, steps: Vec<Step>, cuts: Vec<Cut>, ranges: Vec<(Op
             store = engine.open().await;
         }
         let partition = PartitionId(partition);
-        let sink = ProjectorSink::new(Arc::clone(&store), PARTITIONS);
+        let sink = sink_of(&store, PARTITIONS);
         let log: Vec<_> = logs.get(&partition).into_iter().flatten().map(|(payload, _)| payload.clone()).collect();
         let from = sink.position(partition).await.unwrap();
         let cut = batch(partition, &log, from, records);

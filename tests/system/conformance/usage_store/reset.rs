@@ -1,14 +1,12 @@
 //! Dropping all of it, and counting again.
 
-use std::sync::Arc;
-
 use eventlog::Sink;
-use projector::{Grain, ProjectorSink};
+use projector::Grain;
 use schemas::{Offset, PartitionId};
 
 use super::engine::{Engine, on_both};
 use super::model::Model;
-use super::requests::{PARTITION, Request, batch, record};
+use super::requests::{PARTITION, Request, batch, record, sink_of};
 
 on_both! {
     a_reset_leaves_nothing_and_the_log_gives_it_again,
@@ -33,7 +31,7 @@ async fn a_reset_leaves_nothing_and_the_log_gives_it_again(engine: Engine) {
         for (partition, requests) in &logs {
             assert_eq!(store.position(*partition).await, Ok(Offset(0)));
             let log: Vec<_> = requests.iter().map(|request| record(&request.event())).collect();
-            let sink = ProjectorSink::new(Arc::clone(&store), 2);
+            let sink = sink_of(&store, 2);
             for from in (0..log.len() as u64).step_by(records) {
                 sink.apply(batch(*partition, &log, Offset(from), records)).await.unwrap();
             }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use eventlog::Sink;
-use projector::{ClickHouseStore, Fact, FactBatch, Grain, ProjectorSink, StoreError, UsageStore};
+use projector::{ClickHouseStore, Fact, FactBatch, Grain, StoreError, UsageStore};
 use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
 use schemas::{AccountId, Offset, Timestamp, TokenCounts, Usd};
 use uuid::Uuid;
 
 use super::engine::{Engine, on_both};
-use super::requests::{PARTITION, Request, batch, record};
+use super::requests::{PARTITION, Request, batch, record, sink_of};
 
 on_both! {
     sums_are_exact_to_the_last_digit,
     buckets_are_utc_hours_and_days,
     a_range_goes_from_hour_to_hour,
+    corrections_change_the_hour_of_their_own_time,
     groups_are_told_apart_and_ordered,
     accounts_never_see_each_other,
 }
@@ -23,7 +24,7 @@ on_both! {
 async fn holding(engine: &Engine, requests: &[Request]) -> Arc<dyn UsageStore> {
     let store = engine.open().await;
     let log: Vec<_> = requests.iter().map(|request| record(&request.event())).collect();
-    let sink = ProjectorSink::new(store.clone(), 1);
+    let sink = sink_of(&store, 1);
     sink.apply(batch(PARTITION, &log, Offset(0), log.len())).await.unwrap();
     assert_eq!(store.totals(Grain::Event).await.unwrap(), store.totals(Grain::Hour).await.unwrap());
     store
@@ -189,6 +190,45 @@ async fn groups_are_told_apart_and_ordered(engine: Engine) {
     .await;
 }
 
+/// The sums over all time are what was charged in the end; an hour in which more was given back than used is below zero.
+async fn corrections_change_the_hour_of_their_own_time(engine: Engine) {
+    let (early, late) = ("2026-11-01T08:10:00Z", "2026-11-01T09:20:00Z");
+    let mut wrong = Request::new(1, early).with(11, "pro");
+    wrong.tokens = TokenCounts { prompt: 10, cached_prompt: 2, completion: 10, reasoning: 3 };
+    let mut right = wrong.clone();
+    right.tokens = TokenCounts { prompt: 4, cached_prompt: 4, completion: 11, reasoning: 0 };
+    let at = time(late).as_micros();
+    let log =
+        [wrong.event(), Request::new(2, late).event(), wrong.correction(3, at, &right)].map(|event| record(&event));
+    let store = engine.open().await;
+    let sink = sink_of(&store, 1);
+    for from in 0..3 {
+        sink.apply(batch(PARTITION, &log, Offset(from), 1)).await.unwrap();
+    }
+    let sums = |requests, [prompt, cached, completion, reasoning]: [i64; 4], cost: &str| UsageTotals {
+        requests,
+        prompt_tokens: prompt,
+        cached_prompt_tokens: cached,
+        completion_tokens: completion,
+        reasoning_tokens: reasoning,
+        cost_usd: cost.parse().unwrap(),
+    };
+    let all = sums(2, [14, 4, 21, 0], "0.00000838");
+    for grain in [Grain::Event, Grain::Hour] {
+        assert_eq!(store.totals(grain).await.unwrap().into_values().collect::<Vec<_>>(), [all], "{grain:?}");
+    }
+    let found = store.stats(&query(GroupBy::Model, Bucket::Hour)).await.unwrap();
+    let found: Vec<_> =
+        found.into_iter().map(|row| (row.bucket.unwrap().to_string(), row.group.unwrap(), row.totals)).collect();
+    let expected = [
+        ("2026-11-01T08:00:00.000000Z", "pro", sums(1, [10, 2, 10, 3], "0.00000464")),
+        ("2026-11-01T09:00:00.000000Z", "flash", sums(1, [10, 0, 10, 0], "0.000005")),
+        ("2026-11-01T09:00:00.000000Z", "pro", sums(0, [-6, 2, 1, -3], "-0.00000126")),
+    ];
+    assert_eq!(found, expected.map(|(at, model, totals)| (at.to_owned(), model.to_owned(), totals)));
+    assert_eq!(store.stats(&query(GroupBy::None, Bucket::None)).await.unwrap()[0].totals, all);
+}
+
 async fn accounts_never_see_each_other(engine: Engine) {
     let at = "2026-11-01T08:10:00Z";
     // Accounts that differ in one end of their id only.
@@ -219,7 +259,7 @@ async fn clickhouse_answers_from_rollups() {
     let requests = [Request::new(1, at), Request::new(2, "1969-12-31T23:20:00Z"), Request::new(3, at).of(2)];
     let any = holding(&engine, &requests[..2]).await;
     let log: Vec<_> = requests.iter().map(|request| record(&request.event())).collect();
-    ProjectorSink::new(Arc::clone(&any), 1).apply(batch(PARTITION, &log, Offset(2), 1)).await.unwrap();
+    sink_of(&any, 1).apply(batch(PARTITION, &log, Offset(2), 1)).await.unwrap();
     let Engine::ClickHouse(database) = &engine else { unreachable!() };
     let client = database.client().with_setting("force_optimize_projection", "1");
     let forced = ClickHouseStore::with_client(client, database.name()).await.unwrap();
@@ -234,7 +274,7 @@ async fn clickhouse_answers_from_rollups() {
     assert_eq!(forced.totals(Grain::Hour).await, any.totals(Grain::Event).await);
     // Nor do merges change an answer.
     let totals = forced.totals(Grain::Hour).await.unwrap();
-    let merge = database.client().query("OPTIMIZE TABLE usage_facts FINAL");
+    let merge = database.client().query("OPTIMIZE TABLE usage_charges FINAL");
     merge.execute().await.unwrap();
     assert_eq!(forced.totals(Grain::Hour).await.unwrap(), totals);
     assert_eq!(any.totals(Grain::Event).await.unwrap(), totals);
@@ -243,7 +283,7 @@ async fn clickhouse_answers_from_rollups() {
     let more = FactBatch {
         partition: PARTITION,
         from: Offset(3),
-        facts: vec![Fact::of(Offset(3), &Request::new(4, at).event()).unwrap()],
+        facts: vec![Fact::of(Offset(3), &Request::new(4, at).event(), Usd::ZERO).unwrap()],
         next: Offset(4),
     };
     let refused = forced.insert(more).await;

@@ -1,8 +1,9 @@
+-- One row for each request, and one for each correction of a request: what it changed. `cost_usd` is what was charged.
 -- Times are microseconds since 1970-01-01T00:00:00Z: DateTime64 ends before the log's times do.
 -- `positions` and `hours` live inside the table's parts, so an insert is in all three or in none of them.
 -- The table must stay unpartitioned: an insert that spans partitions is several parts, and not atomic.
 -- UUIDs sort by their second half; as integers they sort by time, so a batch looks its ids up in a few granules.
-CREATE TABLE IF NOT EXISTS usage_facts (
+CREATE TABLE IF NOT EXISTS usage_charges (
     log_partition           UInt32,
     log_offset              UInt64,
     event_id                UUID,
@@ -13,10 +14,11 @@ CREATE TABLE IF NOT EXISTS usage_facts (
     stream                  Bool,
     outcome                 LowCardinality(String),
     accuracy                LowCardinality(String),
-    prompt_tokens           UInt64,
-    cached_prompt_tokens    UInt64,
-    completion_tokens       UInt64,
-    reasoning_tokens        UInt64,
+    requests                UInt64,
+    prompt_tokens           Int64,
+    cached_prompt_tokens    Int64,
+    completion_tokens       Int64,
+    reasoning_tokens        Int64,
     cost_usd                Decimal(38, 12),
     started_at              Int64,
     ended_at                Int64,
@@ -29,7 +31,7 @@ CREATE TABLE IF NOT EXISTS usage_facts (
     PROJECTION hours (
         SELECT
             account_id, hour, key_id, model,
-            count(),
+            sum(requests),
             sum(prompt_tokens), sum(cached_prompt_tokens), sum(completion_tokens), sum(reasoning_tokens),
             sum(cost_usd)
         GROUP BY account_id, hour, key_id, model

@@ -1,0 +1,16 @@
+-- When the open period of an account's subscription ends: what a ledger looks for that renews. A projection like all others,
+-- and rows of an earlier build lack it, so the ledger folds its log again from the start.
+DELETE FROM positions;
+DELETE FROM accounts;
+DELETE FROM lots;
+DELETE FROM keys;
+DELETE FROM postings;
+DELETE FROM transfers;
+DELETE FROM quarantine;
+DELETE FROM invoices;
+
+CREATE TABLE renewals (
+    account_id BLOB    NOT NULL PRIMARY KEY,
+    due_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX renewals_by_time ON renewals (due_at);
