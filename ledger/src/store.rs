@@ -6,6 +6,7 @@ pub mod commit;
 mod invoices;
 pub mod postgres;
 mod read;
+mod schema;
 pub mod snapshot;
 pub mod sqlite;
 

@@ -1,5 +1,6 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
+mod as_is;
 mod audited;
 mod invoices;
 mod reset;
@@ -58,6 +59,13 @@ impl PostgresStore {
     /// # Errors
     /// The server can't be reached or refuses, or a newer build made the tables.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let pool = Self::connect(url).await?;
+        let failed = |error| StoreError::unavailable("bring its tables up to date", error);
+        MIGRATIONS.run(&pool).await.map_err(failed)?;
+        Ok(Self { pool })
+    }
+
+    async fn connect(url: &str) -> Result<PgPool, StoreError> {
         // What a parser says of a bad URL may quote it, and it holds a password.
         let options: PgConnectOptions = url.parse().map_err(|_| {
             StoreError::unavailable(
@@ -66,14 +74,10 @@ impl PostgresStore {
             )
         })?;
         let place = format!("{}:{}", options.get_host(), options.get_port());
-        let failed = |cause: &dyn std::fmt::Display| {
-            StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"))
-        };
+        let failed = |cause| StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"));
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
         let options = options.application_name("modelhub-ledger").options(STANDSTILL);
-        let pool = pool.connect_with(options).await.map_err(|error| failed(&error))?;
-        MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
-        Ok(Self { pool })
+        pool.connect_with(options).await.map_err(failed)
     }
 }
 
@@ -198,7 +202,7 @@ impl Store for PostgresStore {
         query(PATIENT).execute(&mut *transaction).await.map_err(snapshot::failed)?;
         // The moment is that of the first question.
         query(snapshot::HEADS).execute(&mut *transaction).await.map_err(snapshot::failed)?;
-        Ok(Box::new(PostgresSnapshot(transaction)))
+        Ok(Box::new(PostgresSnapshot::new(transaction)))
     }
 
     async fn reset(&self) -> Result<(), StoreError> {

@@ -17,17 +17,17 @@ pub(in crate::store) const QUARANTINED: &str = "\
     FROM quarantine WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset";
 
 pub(in crate::store) const ACCOUNTS: &str = "\
-    SELECT account_id, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset,
+    SELECT account_id, partition_no, state, status, CAST(plan AS text) AS plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset,
         (SELECT r.due_at FROM renewals r WHERE r.account_id = accounts.account_id) AS due_at
-    FROM accounts WHERE $1 IS NULL OR account_id > $1 ORDER BY account_id LIMIT $2";
+    FROM accounts WHERE account_id >= $1 ORDER BY account_id LIMIT $2";
 
 pub(in crate::store) const LOTS: &str = "\
     SELECT account_id, lot_id, source, amount_usd, remaining_usd, CAST(priority AS bigint) AS priority, sequence, expires_at
-    FROM lots WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
+    FROM lots WHERE account_id >= $1 AND account_id <= $2";
 
 pub(in crate::store) const KEYS: &str = "\
     SELECT account_id, key_id, hash, name, hint
-    FROM keys WHERE ($1 IS NULL OR account_id > $1) AND account_id <= $2";
+    FROM keys WHERE account_id >= $1 AND account_id <= $2";
 
 pub(in crate::store) const COUNTS: &str = "\
     SELECT p.account_id, CAST(count(DISTINCT p.event_id) AS bigint) AS postings,
@@ -55,11 +55,11 @@ pub(in crate::store) const STRAYS: [(&str, &str); 4] = [
 
 pub(in crate::store) const BEYOND: &str = "\
     SELECT partition_no, log_offset FROM postings p WHERE NOT EXISTS (
-        SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND p.log_offset < h.next_offset)
+        SELECT 1 FROM positions h WHERE h.partition_no = p.partition_no AND p.log_offset >= 0 AND (p.log_offset < h.next_offset OR h.next_offset < 0))
     UNION SELECT partition_no, log_offset FROM quarantine q WHERE NOT EXISTS (
-        SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND q.log_offset < h.next_offset)
+        SELECT 1 FROM positions h WHERE h.partition_no = q.partition_no AND q.log_offset >= 0 AND (q.log_offset < h.next_offset OR h.next_offset < 0))
     UNION SELECT partition_no, log_offset FROM invoices i WHERE NOT EXISTS (
-        SELECT 1 FROM positions h WHERE h.partition_no = i.partition_no AND i.log_offset >= 0 AND i.log_offset < h.next_offset)
+        SELECT 1 FROM positions h WHERE h.partition_no = i.partition_no AND i.log_offset >= 0 AND (i.log_offset < h.next_offset OR h.next_offset < 0))
     LIMIT 10";
 
 pub(in crate::store) const QUARANTINE: &str = "\
