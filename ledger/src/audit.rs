@@ -26,7 +26,7 @@ use schemas::{Offset, PartitionId, Position};
 use thiserror::Error;
 
 pub use self::at::{At, NotAMoment};
-use self::reader::{Read, Unreadable};
+use self::reader::{Decoded, Read, Unreadable};
 use self::replay::Replay;
 pub use self::report::{AccountThen, Finding, Report, Section};
 use self::totals::Totals;
@@ -78,7 +78,7 @@ pub async fn audit(
         let head = heads.as_ref().map(|heads| heads.get(&partition).copied().unwrap_or(Head::START));
         let applied = head.map_or(end, |head| head.next);
         let Some(to) = At::bound(at, partition, applied) else { continue };
-        let mut replay = Replay::new(partition, log.partitions(), at.and_then(At::time));
+        let mut replay = Replay::new(partition, at.and_then(At::time));
         let mut one = Partition { id: partition, snapshot: snapshot.as_mut(), report: &mut report };
         let whole = one.compare(log, to, &mut replay, &mut totals, watch).await?;
         report.replayed(partition, replay.records(), end.0.saturating_sub(applied.0));
@@ -140,14 +140,14 @@ impl Partition<'_> {
         let mut batches = reader::ahead(Arc::clone(log), self.id, to);
         let mut tags = rows::Tags::new(!replay.is_cut());
         while let Some(read) = batches.recv().await {
-            let batch = match read {
-                Read::Batch(batch) => batch,
+            let Decoded { batch, fold } = match read {
+                Read::Batch(decoding) => decoding.await.map_err(std::io::Error::other)?,
                 Read::Failed(unreadable) => {
                     self.unreadable(unreadable).await?;
                     return Ok(false);
                 }
             };
-            let folded = replay.fold(&batch)?;
+            let folded = replay.fold(fold)?;
             for entry in &folded.entries {
                 watch.entry(self.id, entry);
             }

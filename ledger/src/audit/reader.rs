@@ -1,20 +1,38 @@
-//! The log, read ahead of who folds it.
+//! The log, read and decoded ahead of who folds it: in order, and on as many threads as there are batches ahead.
 
 use std::sync::Arc;
 
-use eventlog::{Batch, Bounds, EventLog};
+use accounting::{Fold, RecordRef};
+use bytes::Bytes;
+use eventlog::{Batch, Bounds, EventLog, partition};
 use schemas::{Offset, PartitionId};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Large batches share what is looked up, small ones share the memory.
-const BOUNDS: Bounds = Bounds { records: 10_000, bytes: 16 << 20 };
+const BOUNDS: Bounds = Bounds { records: 5_000, bytes: 8 << 20 };
 
-/// Batches that wait to be folded.
-const AHEAD: usize = 2;
+/// Batches that wait to be folded, or are being decoded.
+const AHEAD: usize = 3;
 
 pub(super) enum Read {
-    Batch(Batch),
+    Batch(JoinHandle<Decoded>),
     Failed(Unreadable),
+}
+
+/// A batch, decoded.
+pub(super) struct Decoded {
+    pub(super) batch: Batch,
+    pub(super) fold: Fold<Bytes>,
+}
+
+impl Decoded {
+    fn of(batch: Batch, partitions: u32) -> Self {
+        let records = batch.records.iter();
+        let records = records.map(|record| RecordRef { offset: record.offset, payload: record.payload.clone() });
+        let fold = Fold::decode(records, |account| partition::of(account, partitions) == batch.partition);
+        Self { batch, fold }
+    }
 }
 
 /// The first record that the log does not give.
@@ -36,7 +54,8 @@ pub(super) fn ahead(log: Arc<dyn EventLog>, partition: PartitionId, to: Offset) 
                 }
                 Ok(batch) => {
                     from = batch.next;
-                    Read::Batch(batch)
+                    let partitions = log.partitions();
+                    Read::Batch(tokio::task::spawn_blocking(move || Decoded::of(batch, partitions)))
                 }
                 // Which record of the batch it is shows when they are read one by one.
                 Err(_) if records > 1 => {

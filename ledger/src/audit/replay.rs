@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome, RecordRef};
-use eventlog::{Batch, partition};
+use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome};
+use bytes::Bytes;
+use eventlog::Batch;
 use schemas::{AccountId, Event, Offset, PartitionId, Timestamp};
 
 use super::ids::PostedIds;
@@ -13,7 +14,6 @@ use crate::store::{Commit, StoreError, StoredAccount};
 /// The state of a partition's accounts, as its records are folded in.
 pub(super) struct Replay {
     partition: PartitionId,
-    partitions: u32,
     states: BTreeMap<AccountId, AccountState>,
     posted: PostedIds,
     chain: ChainHash,
@@ -41,17 +41,16 @@ impl Folded {
         let records = batch.records.iter().filter(|record| kept.contains(&record.offset)).cloned().collect();
         let batch = Batch { records, ..batch.clone() };
         let folded = FoldedBatch { accounts: BTreeMap::new(), entries: self.entries, chain: self.chain };
-        // Without accounts, no balance is beyond exact money.
+        // Without accounts, no balance is beyond exact money. Only the rows matter, not what they are written onto.
         let beyond = || StoreError::unavailable("be audited", "a balance is beyond exact money");
-        Commit::new(&batch, &BTreeMap::new(), folded).ok_or_else(beyond)
+        Commit::new(&batch, ChainHash::GENESIS, &BTreeMap::new(), folded).ok_or_else(beyond)
     }
 }
 
 impl Replay {
-    pub(super) fn new(partition: PartitionId, partitions: u32, until: Option<Timestamp>) -> Self {
+    pub(super) fn new(partition: PartitionId, until: Option<Timestamp>) -> Self {
         Self {
             partition,
-            partitions,
             states: BTreeMap::new(),
             posted: PostedIds::default(),
             chain: ChainHash::GENESIS,
@@ -61,15 +60,10 @@ impl Replay {
     }
 
     /// Folds the partition's next batch in.
-    pub(super) fn fold(&mut self, batch: &Batch) -> io::Result<Folded> {
-        let cut = &mut self.cut;
-        let records = batch.records.iter().filter(|record| match cut {
-            Some(cut) => cut.keeps(record.offset, &record.payload),
-            None => true,
-        });
-        let records = records.map(|record| RecordRef { offset: record.offset, payload: &record.payload });
-        let (here, partitions) = (self.partition, self.partitions);
-        let fold = Fold::decode(records, |account| partition::of(account, partitions) == here);
+    pub(super) fn fold(&mut self, mut fold: Fold<Bytes>) -> io::Result<Folded> {
+        if let Some(cut) = &mut self.cut {
+            fold.retain(|offset, event| cut.keeps(offset, event));
+        }
         let posted = self.posted.among(&fold.event_ids())?;
         let (entries, chain) = fold.apply_to(&mut self.states, posted, self.chain);
         self.chain = chain;
@@ -115,8 +109,8 @@ impl Replay {
 
 impl Cut {
     /// A record that is no event belongs to no account; it stays, and ends in quarantine as it did.
-    fn keeps(&mut self, offset: Offset, record: &[u8]) -> bool {
-        let Ok(event) = Event::decode(record) else { return true };
+    fn keeps(&mut self, offset: Offset, event: Option<&Event>) -> bool {
+        let Some(event) = event else { return true };
         if event.time > self.time {
             self.closed.entry(event.subject).or_insert(offset);
         }

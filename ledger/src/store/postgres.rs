@@ -1,6 +1,7 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
 mod audited;
+mod copy;
 mod reset;
 mod write;
 
@@ -29,6 +30,15 @@ const CONNECTIONS: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// The indexes in log order are of ranges of pages: what was written last is in none yet, and without statistics the
+/// planner would rather read whole tables.
+const PREPARE_SNAPSHOT: [&str; 3] = [
+    "SELECT brin_summarize_new_values('postings_in_log_order')",
+    "SELECT brin_summarize_new_values('transfers_in_log_order')",
+    "ANALYZE postings, transfers",
+];
+
 const ACCOUNTS: &str = "\
     SELECT account_id, partition_no, state FROM accounts
     WHERE account_id = ANY($1)";
@@ -156,6 +166,9 @@ impl Store for PostgresStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        for statement in PREPARE_SNAPSHOT {
+            query(statement).execute(&self.pool).await.map_err(snapshot::failed)?;
+        }
         let transaction = self.pool.begin_with(SNAPSHOT).await.map_err(snapshot::failed)?;
         Ok(Box::new(PostgresSnapshot(transaction)))
     }
