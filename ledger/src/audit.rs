@@ -137,7 +137,8 @@ impl Partition<'_> {
         totals: &mut Totals,
         watch: &mut dyn Watch,
     ) -> Result<bool, AuditError> {
-        let mut batches = reader::ahead(Arc::clone(log), self.id, to);
+        let bounds = if self.snapshot.is_some() { reader::COMPARED } else { reader::REPLAYED };
+        let mut batches = reader::ahead(Arc::clone(log), self.id, to, bounds);
         let mut tags = rows::Tags::new(!replay.is_cut());
         while let Some(read) = batches.recv().await {
             let Decoded { batch, fold } = match read {

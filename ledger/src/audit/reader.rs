@@ -9,8 +9,11 @@ use schemas::{Offset, PartitionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Large batches share what is looked up, small ones share the memory.
-const BOUNDS: Bounds = Bounds { records: 5_000, bytes: 8 << 20 };
+/// Batches whose rows are compared: as large as the ledger's own, because the database finds rows by ranges of such batches.
+pub(super) const COMPARED: Bounds = Bounds { records: 10_000, bytes: 16 << 20 };
+
+/// Batches that are only replayed: small, because several are in memory at a time.
+pub(super) const REPLAYED: Bounds = Bounds { records: 2_000, bytes: 4 << 20 };
 
 /// Batches that wait to be folded, or are being decoded.
 const AHEAD: usize = 3;
@@ -42,13 +45,18 @@ pub(super) struct Unreadable {
 }
 
 /// Reads a partition from its begin to before `to`.
-pub(super) fn ahead(log: Arc<dyn EventLog>, partition: PartitionId, to: Offset) -> mpsc::Receiver<Read> {
+pub(super) fn ahead(
+    log: Arc<dyn EventLog>,
+    partition: PartitionId,
+    to: Offset,
+    bounds: Bounds,
+) -> mpsc::Receiver<Read> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        let (mut from, mut records) = (Offset(0), BOUNDS.records);
+        let (mut from, mut records) = (Offset(0), bounds.records);
         while from < to {
             let left = usize::try_from(to.0 - from.0).unwrap_or(usize::MAX);
-            let read = match log.read(partition, from, Bounds { records: records.min(left), ..BOUNDS }).await {
+            let read = match log.read(partition, from, Bounds { records: records.min(left), ..bounds }).await {
                 Ok(batch) if batch.records.is_empty() => {
                     Read::Failed(Unreadable { at: from, why: format!("the log ends at {partition}:{from}") })
                 }
