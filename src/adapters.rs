@@ -7,8 +7,9 @@ use gateway::ports::{Ledger, LedgerError, StatsUnavailable, UsageStats};
 use projector::UsageStore;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, OpenAccount, OpenedAccount, Statement,
-    StatementQuery, UsageQuery, UsageRow,
+    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
+    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Statement, StatementQuery, UsageQuery,
+    UsageRow,
 };
 use schemas::event::KeyHash;
 
@@ -38,6 +39,18 @@ impl Ledger for InProcessLedger {
 
     async fn statement(&self, query: StatementQuery) -> Result<Statement, LedgerError> {
         self.0.statement(query).await.map_err(error)
+    }
+
+    async fn invoice(&self, query: InvoiceQuery) -> Result<Invoice, LedgerError> {
+        self.0.invoice(query).await.map_err(error)
+    }
+
+    async fn invoices(&self, query: InvoicesQuery) -> Result<Invoices, LedgerError> {
+        self.0.invoices(query).await.map_err(error)
+    }
+
+    async fn issue_invoices(&self, command: IssueInvoices) -> Result<IssuedInvoices, LedgerError> {
+        self.0.issue_invoices(command).await.map_err(error)
     }
 
     async fn open_account(&self, command: OpenAccount) -> Result<OpenedAccount, LedgerError> {

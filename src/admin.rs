@@ -1,5 +1,6 @@
 //! `modelhub admin`: on the running system over its private port, else on the data folder.
 
+mod invoices;
 mod print;
 mod quarantine;
 
@@ -68,6 +69,7 @@ async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
             };
             print::statement(&whole_statement(ledger, account, until.as_ref()).await?, json)
         }
+        AdminCommand::Invoices { command } => invoices::run(ledger, command, json).await,
         // On the stores themselves, before there is a ledger.
         AdminCommand::Quarantine { .. } => Ok(()),
     }
@@ -108,7 +110,9 @@ async fn whole_statement(ledger: &dyn Ledger, account_id: AccountId, until: Opti
     let mut whole =
         Statement { account_id, opening_usd: Usd::ZERO, closing_usd: Usd::ZERO, entries: Vec::new(), next: None };
     loop {
-        let page = ledger.statement(StatementQuery { account_id, after: whole.next, limit: PAGE }).await?;
+        let page = ledger
+            .statement(StatementQuery { account_id, after: whole.next, from: None, to: None, limit: PAGE })
+            .await?;
         let within = |entry: &StatementEntry| until.is_none_or(|until| until.has(entry));
         let ends = !page.entries.iter().all(within);
         whole.entries.extend(page.entries.into_iter().take_while(within));

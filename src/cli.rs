@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::audit::At;
-use schemas::{AccountId, Position, Timestamp, Usd};
+use schemas::{AccountId, Month, Position, Timestamp, Usd};
 
 /// Metered access to language models: an OpenAI-compatible API with prepaid balances that are folds of an event log.
 #[derive(Debug, Parser)]
@@ -160,10 +160,36 @@ pub(crate) enum AdminCommand {
         #[arg(long, value_name = "POSITION_OR_TIME")]
         at: Option<At>,
     },
+    /// Monthly invoices: issue, list, show.
+    Invoices {
+        #[command(subcommand)]
+        command: InvoicesCommand,
+    },
     /// Records that can't post: why, and another try.
     Quarantine {
         #[command(subcommand)]
         command: QuarantineCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InvoicesCommand {
+    /// Issue what is due, up to the end of a month; repeated, it issues nothing twice. A running ledger does it by itself.
+    Issue {
+        /// The last month that is invoiced, in UTC: 2026-10
+        #[arg(long)]
+        month: Month,
+    },
+    /// List invoices by number.
+    List {
+        /// Only of this account.
+        #[arg(long)]
+        account: Option<AccountId>,
+    },
+    /// Print one with its lines.
+    Show {
+        /// Its number.
+        number: u64,
     },
 }
 

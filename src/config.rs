@@ -45,6 +45,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
     let figment = secrets(figment.merge(env), |name| std::env::var(name).ok());
     let config: Config = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
     check_secrets(&config)?;
+    check_kafka(&config)?;
     let catalogue = catalogue(&config)?;
     Ok(Loaded { config, catalogue })
 }
@@ -69,13 +70,24 @@ fn check_secrets(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// What no client of Kafka would start with.
+fn check_kafka(config: &Config) -> Result<()> {
+    if let Some(kafka) = &config.kafka {
+        let (timeout, range) = (kafka.session_timeout_ms, 1_000..=300_000);
+        let known = range.contains(&timeout);
+        ensure!(known, "kafka.session_timeout_ms is {timeout}; it must be {} to {}", range.start(), range.end());
+    }
+    Ok(())
+}
+
 fn defaults() -> Result<Config> {
     Figment::new().merge(Toml::string(include_str!("config/defaults.toml"))).extract().context("the built-in defaults")
 }
 
 fn catalogue(config: &Config) -> Result<Catalogue> {
     let defaults = defaults()?;
-    let mut catalogue = Catalogue::default();
+    let paid_requests_per_minute = config.paid_requests_per_minute;
+    let mut catalogue = Catalogue { paid_requests_per_minute, ..Catalogue::default() };
     for plan in defaults.plans.into_iter().chain(config.plans.iter().cloned()) {
         let id = plan.id.clone();
         let terms = plan.on(catalogue.plans.get(&id)).with_context(|| {
@@ -120,6 +132,14 @@ fn check_model(model: &Model, config: &Config) -> Result<()> {
         let range = 1..=schemas::usage::MAX_TOKENS;
         ensure!(range.contains(&value), "models: `{}`: {key} is {value}; it must be 1 to {}", model.id, range.end());
     }
+    let price = &model.price;
+    ensure!(
+        price.cached_input <= price.input,
+        "models: `{}`: price.cached_input is {}, above price.input, {}; a hold is for a prompt of which nothing is cached",
+        model.id,
+        price.cached_input,
+        price.input
+    );
     Ok(())
 }
 

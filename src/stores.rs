@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 use crate::data_dir::DataDir;
 use crate::services::{embedded, shared};
 
-/// How long brokers take to miss a consumer that was killed, and a little more.
-const MISSED: Duration = Duration::from_secs(15);
+/// Beyond a consumer's session: how long brokers may take to miss one that was killed.
+const MISSED: Duration = Duration::from_secs(5);
 
 /// How often they are asked.
 const ASK: Duration = Duration::from_millis(500);
@@ -82,6 +82,8 @@ pub(crate) async fn alone(config: &Config, service: &str) -> Result<Alone> {
         return Ok(Alone { _data: Some(data) });
     }
     let (log, group) = (shared::kafka(config, "modelhub-cli").await?, shared::group(config, service));
+    let session = config.kafka.as_ref().map_or(0, |kafka| kafka.session_timeout_ms);
+    let missed = Duration::from_millis(session.into()) + MISSED;
     let begun = Instant::now();
     loop {
         let members = log.members(&group).await?;
@@ -89,7 +91,7 @@ pub(crate) async fn alone(config: &Config, service: &str) -> Result<Alone> {
             return Ok(Alone { _data: None });
         }
         ensure!(
-            begun.elapsed() < MISSED,
+            begun.elapsed() < missed,
             "{members} running `modelhub {service}` would write the store at the same time: stop every one (SIGTERM), \
              then run this again"
         );

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::api::AccountStatus;
 use schemas::catalogue::PlanTerms;
 use schemas::event::{KeyHash, UsageCharge};
+use schemas::usage::Price;
 use schemas::{AccountId, DisputeId, EventId, KeyId, Offset, PaymentId, Timestamp, Usd};
 use serde::{Deserialize, Serialize};
 
@@ -38,12 +39,17 @@ pub struct AccountState {
     pub debt: Usd,
     /// Its subscription with its plan tokens, where one is live.
     pub subscription: Option<Subscription>,
-    /// Payments of which something can still be refunded or disputed.
+    /// Its payments, those of which nothing is left included: a processor may tell of one again, by another event.
     pub payments: BTreeMap<PaymentId, Payment>,
     /// Open disputes.
     pub disputes: BTreeMap<DisputeId, Dispute>,
+    /// Disputes that are decided, for the same reason.
+    pub decided_disputes: BTreeSet<DisputeId>,
     /// Usage that was corrected: what is charged for it now.
-    pub corrections: BTreeMap<EventId, UsageCharge>,
+    pub corrections: BTreeMap<EventId, Corrected>,
+    /// Invoices that were numbered in its stream: above zero in the operator's own account only.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub invoices_issued: u64,
     /// The offset of the last record applied to it, in its partition.
     pub version: Offset,
 }
@@ -58,6 +64,18 @@ pub struct Key {
     pub name: String,
     /// Its last characters, for its owner.
     pub hint: String,
+}
+
+/// Usage that was corrected, as it is charged now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Corrected {
+    /// What is charged for it.
+    pub charge: UsageCharge,
+    /// The price that it was recorded at.
+    pub price: Price,
+    /// The model that it was recorded for.
+    pub model: String,
 }
 
 /// Why an account may not use the API.
@@ -102,4 +120,9 @@ impl AccountState {
         let mut disputes = self.disputes.values();
         disputes.try_fold(Usd::ZERO, |sum, dispute| sum.checked_add(lots::total(&dispute.frozen)?))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

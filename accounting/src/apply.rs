@@ -5,6 +5,7 @@ mod correction;
 mod credit;
 mod dispute;
 mod funds;
+mod invoice;
 mod key;
 mod payment;
 mod plan_tokens;
@@ -31,14 +32,20 @@ pub(crate) fn apply(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Ev
 
 fn change(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Event, offset: Offset) -> Result<Posting, Reason> {
     texts::check(&event.data)?;
+    invoice::check_subject(event)?;
     let Some(state) = accounts.get_mut(&event.subject) else {
         let EventData::AccountOpened(data) = &event.data else { return Err(Reason::UnknownAccount) };
         accounts.insert(event.subject, account::opened(event, data, offset));
-        return Ok(Posting { transfers: vec![], amount: Usd::ZERO, balance: Usd::ZERO, detail: None });
+        return Ok(Posting { transfers: vec![], amount: Usd::ZERO, balance: Usd::ZERO, detail: None, invoice: None });
     };
     // Nearly all events are usage, so that one works in place: it checks everything before it changes anything.
     if let Some(usage) = event.data.usage() {
         let posting = usage::recorded(state, &usage)?;
+        state.version = offset;
+        return Ok(posting);
+    }
+    if let EventData::InvoiceIssued(data) = &event.data {
+        let posting = invoice::issued(state, event, data)?;
         state.version = offset;
         return Ok(posting);
     }
@@ -51,7 +58,7 @@ fn change(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Event, offse
     let balance = after.balance().filter(|balance| balance.in_range()).ok_or(Reason::OutOfRange)?;
     let amount = balance.checked_sub(before).ok_or(Reason::OutOfRange)?;
     *state = after;
-    Ok(Posting { transfers: journal.into_transfers(), amount, balance, detail })
+    Ok(Posting { transfers: journal.into_transfers(), amount, balance, detail, invoice: None })
 }
 
 /// What an event does; the statement's entry, where it concerns money or plan tokens.
@@ -69,6 +76,7 @@ fn step(state: &mut AccountState, journal: &mut Journal, event: &Event) -> Resul
         EventData::CreditAdjusted(data) => credit::adjusted(state, journal, event.time, data),
         // Handled in place.
         EventData::UsageRecorded(_) | EventData::UsageRecordedV2(_) => Err(Reason::InconsistentTokens),
+        EventData::InvoiceIssued(_) => Err(Reason::NotTheOperator),
         EventData::UsageCorrected(data) => correction::corrected(state, journal, data).map(Some),
         EventData::PaymentSucceeded(data) => payment::succeeded(state, journal, data).map(Some),
         EventData::PaymentFailed(data) => payment::failed(data).map(|()| None),
@@ -77,7 +85,7 @@ fn step(state: &mut AccountState, journal: &mut Journal, event: &Event) -> Resul
         EventData::PaymentDisputeClosed(data) => dispute::closed(state, journal, data).map(Some),
         EventData::SubscriptionStarted(data) => subscription::started(state, journal, data).map(Some),
         EventData::SubscriptionChanged(data) => subscription::changed(state, journal, data),
-        EventData::SubscriptionRenewed(data) => subscription::renewed(state, journal, data).map(Some),
+        EventData::SubscriptionRenewed(data) => subscription::renewed(state, journal, event.time, data).map(Some),
         EventData::SubscriptionPastDue(data) => subscription::past_due(state, data).map(|()| None),
         EventData::SubscriptionCanceled(data) => subscription::canceled(state, journal, data).map(Some),
     }

@@ -3,7 +3,7 @@
 use schemas::Usd;
 use schemas::api::EntryDetail;
 
-use crate::{Reason, Transfer};
+use crate::{IssuedInvoice, Reason, Transfer};
 
 /// How applying one event ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,4 +27,6 @@ pub struct Posting {
     pub balance: Usd,
     /// The statement's entry; none where the event concerns neither money nor plan tokens.
     pub detail: Option<EntryDetail>,
+    /// The invoice that it issued, with its number.
+    pub invoice: Option<IssuedInvoice>,
 }

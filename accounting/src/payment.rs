@@ -13,7 +13,8 @@ pub struct Payment {
     pub processor: String,
     /// The credit lot that it opened.
     pub lot: LotId,
-    /// What of it can still be refunded or disputed: the payment less refunds, open disputes and lost ones.
+    /// What of it can still be refunded or disputed: the payment less refunds, open disputes and lost ones. Zero once that
+    /// is all of it.
     pub left: Usd,
 }
 

@@ -28,11 +28,10 @@ pub fn cost(tokens: &TokenCounts, price: &Price) -> Option<Usd> {
 /// Plan tokens cover prompt tokens, then completion tokens, one for one. Of the prompt they cover the dearer tokens first
 /// (as a rule those that were not cached), so what is left to pay is the least that this order allows.
 pub fn overage(tokens: &TokenCounts, price: &Price, plan_tokens: u64) -> Option<Usd> {
-    if plan_tokens == 0 {
+    if plan_tokens == 0 || !tokens.is_consistent() {
         return cost(tokens, price);
     }
-    let fresh = tokens.prompt.checked_sub(tokens.cached_prompt)?;
-    let (dear, cheap) = (fresh, tokens.cached_prompt);
+    let (dear, cheap) = (tokens.prompt - tokens.cached_prompt, tokens.cached_prompt);
     let (dear, cheap) = if price.input >= price.cached_input { (dear, cheap) } else { (cheap, dear) };
     let (dear, covered) = cover(dear, plan_tokens);
     let (cheap, covered) = cover(cheap, covered);
@@ -41,8 +40,7 @@ pub fn overage(tokens: &TokenCounts, price: &Price, plan_tokens: u64) -> Option<
         return None;
     }
     let (fresh, cached) = if price.input >= price.cached_input { (dear, cheap) } else { (cheap, dear) };
-    let prompt = fresh.checked_add(cached)?;
-    cost(&TokenCounts { prompt, cached_prompt: cached, completion, reasoning: 0 }, price)
+    cost(&TokenCounts { prompt: fresh + cached, cached_prompt: cached, completion, reasoning: 0 }, price)
 }
 
 /// What is left of tokens, and of what covers them.
@@ -145,6 +143,11 @@ mod tests {
         check(&odd, 10, Some("10"));
         let broken = TokenCounts { prompt: 1, cached_prompt: 2, completion: 0, reasoning: 0 };
         assert_eq!((overage(&broken, &plain, 0), overage(&broken, &plain, 1)), (None, None));
+        // Beyond plausible, though the plan covers all of it.
+        for prompt in [1_000_000_001, u64::MAX] {
+            let huge = TokenCounts { prompt, ..TokenCounts::default() };
+            assert_eq!(overage(&huge, &plain, prompt), None);
+        }
     }
 
     proptest! {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use schemas::api::AtPeriodEnd;
 use schemas::event::Period;
-use schemas::{DisputeId, EventId, KeyId, LotId, PaymentId, SubscriptionId, Usd};
+use schemas::{DisputeId, EventId, KeyId, LotId, Month, Offset, PaymentId, SubscriptionId, Timestamp, Usd};
 
 /// Why an event can't post. Its text names what is wrong; `code` is for tables and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Reason {
     NeverExpires(LotId),
     /// The lot's time is not over when the event happens, or it has no end.
     NotExpired(LotId),
+    /// A part of the lot is frozen by a dispute, which has to be decided first.
+    LotFrozen(LotId),
     /// An amount that must be above zero is not.
     AmountNotPositive(Usd),
     /// A payment's amount has more than two decimals.
@@ -48,11 +51,11 @@ pub enum Reason {
         /// As rated from its own tokens and price.
         rated: Usd,
     },
-    /// A correction of a charge that another correction has changed already.
+    /// A correction of a charge that another correction has changed already, or at another price, or for another model.
     StaleCorrection(EventId),
     /// The payment exists already, by another event.
     PaymentExists(PaymentId),
-    /// No payment has this id, or nothing of it is left to refund or dispute.
+    /// No payment has this id.
     UnknownPayment(PaymentId),
     /// The payment was taken by another processor.
     OtherProcessor(PaymentId),
@@ -63,7 +66,7 @@ pub enum Reason {
         /// What can still be refunded or disputed.
         left: Usd,
     },
-    /// The dispute is open already, by another event.
+    /// The dispute exists already, open or decided, by another event.
     DisputeExists(DisputeId),
     /// No open dispute of this payment has this id.
     UnknownDispute(DisputeId),
@@ -80,6 +83,15 @@ pub enum Reason {
     },
     /// The event's period has no length, does not follow the one before, or its calendar means nothing.
     InvalidPeriod(Period),
+    /// A renewal that is not what was decided for the period's end: no renewal, or one with another plan.
+    DecidedOtherwise(AtPeriodEnd),
+    /// A renewal long before the period's end.
+    TooEarly {
+        /// The period.
+        period: Period,
+        /// When the event happened.
+        at: Timestamp,
+    },
     /// The stated price of the open period is not what was charged for it.
     PriceMismatch {
         /// As the event states it.
@@ -87,6 +99,26 @@ pub enum Reason {
         /// As it was charged.
         charged: Usd,
     },
+    /// Invoices are issued by the operator's own account.
+    NotTheOperator,
+    /// The operator's own account holds nothing but the numbers of invoices, and is never invoiced.
+    OperatorAccount,
+    /// The invoice's range holds no record.
+    EmptyRange {
+        /// Where it begins after.
+        after: Option<Offset>,
+        /// Its last record.
+        through: Offset,
+    },
+    /// The event's id is not the one of its account and range, so the range could be invoiced twice.
+    OtherInvoice {
+        /// The event's id.
+        stated: EventId,
+        /// What its range's is.
+        derived: EventId,
+    },
+    /// The invoiced month was not over when the event happened.
+    MonthNotOver(Month),
 }
 
 impl Reason {
@@ -104,6 +136,7 @@ impl Reason {
             Self::LotExists(_) => "lot_exists",
             Self::NeverExpires(_) => "never_expires",
             Self::NotExpired(_) => "not_expired",
+            Self::LotFrozen(_) => "lot_frozen",
             Self::AmountNotPositive(_) => "amount_not_positive",
             Self::AmountNotCents(_) => "amount_not_cents",
             Self::OutOfRange => "out_of_range",
@@ -120,7 +153,14 @@ impl Reason {
             Self::UnknownSubscription(_) => "unknown_subscription",
             Self::OtherPeriod { .. } => "other_period",
             Self::InvalidPeriod(_) => "invalid_period",
+            Self::DecidedOtherwise(_) => "decided_otherwise",
+            Self::TooEarly { .. } => "too_early",
             Self::PriceMismatch { .. } => "price_mismatch",
+            Self::NotTheOperator => "not_the_operator",
+            Self::OperatorAccount => "operator_account",
+            Self::EmptyRange { .. } => "empty_range",
+            Self::OtherInvoice { .. } => "other_invoice",
+            Self::MonthNotOver(_) => "month_not_over",
         }
     }
 }
@@ -139,6 +179,7 @@ impl fmt::Display for Reason {
             Self::LotExists(lot) => write!(f, "lot {lot} exists already, by another event"),
             Self::NeverExpires(lot) => write!(f, "lot {lot} is given an end, but trial credit never expires"),
             Self::NotExpired(lot) => write!(f, "lot {lot} has no end before this event's time"),
+            Self::LotFrozen(lot) => write!(f, "a part of lot {lot} is frozen by a dispute: decide that first"),
             Self::AmountNotPositive(amount) => write!(f, "the amount {amount} is not above zero"),
             Self::AmountNotCents(amount) => write!(f, "the amount {amount} has more than two decimals"),
             Self::OutOfRange => write!(f, "an amount or the balance would be beyond {} USD", schemas::money::MAX_USD),
@@ -154,11 +195,11 @@ impl fmt::Display for Reason {
             }
             Self::PaymentExists(payment) => write!(f, "payment {payment} exists already, by another event"),
             Self::UnknownPayment(payment) => {
-                write!(f, "the account has no payment {payment} of which something is left")
+                write!(f, "the account has no payment {payment}")
             }
             Self::OtherProcessor(payment) => write!(f, "payment {payment} was taken by another processor"),
             Self::BeyondPayment { asked, left } => write!(f, "{asked} USD of a payment of which {left} USD are left"),
-            Self::DisputeExists(dispute) => write!(f, "dispute {dispute} is open already, by another event"),
+            Self::DisputeExists(dispute) => write!(f, "dispute {dispute} exists already, by another event"),
             Self::UnknownDispute(dispute) => write!(f, "the account has no open dispute {dispute} of that payment"),
             Self::SubscriptionExists(subscription) => write!(f, "subscription {subscription} is live already"),
             Self::UnknownSubscription(subscription) => write!(f, "the account has no live subscription {subscription}"),
@@ -172,9 +213,26 @@ impl fmt::Display for Reason {
                 "the period from {} to {} has no length, does not follow the one before, or is of no calendar",
                 period.start, period.end
             ),
+            Self::DecidedOtherwise(AtPeriodEnd::Change { plan }) => {
+                write!(f, "the next period was decided to be of plan `{plan}`")
+            }
+            Self::DecidedOtherwise(_) => f.write_str("it was decided that there is no next period"),
+            Self::TooEarly { period, at } => {
+                write!(f, "the period until {} is renewed at {at} already, more than a day before its end", period.end)
+            }
             Self::PriceMismatch { stated, charged } => {
                 write!(f, "the open period's price is stated as {stated} USD, but {charged} USD were charged")
             }
+            Self::NotTheOperator => f.write_str("only the operator's own account issues invoices"),
+            Self::OperatorAccount => f.write_str("the operator's own account only numbers invoices of others"),
+            Self::EmptyRange { after, through } => {
+                let after = after.map_or_else(|| "the start".to_owned(), |after| after.to_string());
+                write!(f, "no record is after {after} and not after {through}")
+            }
+            Self::OtherInvoice { stated, derived } => {
+                write!(f, "an invoice of that account and range has the event id {derived}, not {stated}")
+            }
+            Self::MonthNotOver(month) => write!(f, "{month} was not over yet"),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod events;
 mod histories;
+mod invoices;
 mod memory;
 mod naive;
 mod posted;

@@ -14,6 +14,7 @@ mod source;
 mod topic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemas::{Offset, PartitionId, Position};
@@ -35,6 +36,9 @@ pub struct KafkaConfig {
     pub partitions: u32,
     /// How many replicas each partition is created with.
     pub replication: u32,
+    /// How long a member of a group that is not heard of keeps its partitions; from one second to five minutes. One that
+    /// only seemed dead is refused by the sink.
+    pub session_timeout: Duration,
     /// What this process is called in the brokers' logs and metrics.
     pub client_id: String,
 }

@@ -16,6 +16,7 @@ use schemas::event::KeyHash;
 use schemas::{AccountId, KeyId, Offset, Position, Usd};
 use tokio::time::Instant;
 
+use crate::limits::{Limiter, Limits, Standing, TooMany};
 use crate::ports::{Ledger, LedgerError};
 
 /// How old a key or a view may be: what is revoked stops working within this time.
@@ -35,6 +36,8 @@ pub(crate) struct Caller {
 /// All accounts that this gateway has seen of late.
 pub(crate) struct Accounts {
     ledger: Arc<dyn Ledger>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    paid_requests_per_minute: u32,
     known: Mutex<Known>,
 }
 
@@ -50,8 +53,8 @@ struct CachedKey {
 }
 
 impl Accounts {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>) -> Self {
-        Self { ledger, known: Mutex::default() }
+    pub(crate) fn new(ledger: Arc<dyn Ledger>, paid_requests_per_minute: u32) -> Self {
+        Self { ledger, paid_requests_per_minute, known: Mutex::default() }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -65,7 +68,7 @@ impl Accounts {
         let found = self.ledger.find_key(hash).await?;
         let mut known = lock(&self.known);
         match found {
-            Some(view) => Ok(Some(known.remember(view, now))),
+            Some(view) => Ok(Some(known.remember(view, self.paid_requests_per_minute, now))),
             None => {
                 known.keys.remove(&hash);
                 Ok(None)
@@ -75,16 +78,16 @@ impl Accounts {
 }
 
 impl Known {
-    fn remember(&mut self, view: KeyView, now: Instant) -> Caller {
+    fn remember(&mut self, view: KeyView, paid_requests_per_minute: u32, now: Instant) -> Caller {
         if self.keys.len() >= MAX_KEYS {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds money of must be found again by the next request.
-            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.has_unapplied());
+            self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
         }
         let account = self
             .accounts
             .entry(view.account.account_id)
-            .or_insert_with(|| Arc::new(Account::new(view.account.clone())))
+            .or_insert_with(|| Arc::new(Account::new(view.account.clone(), paid_requests_per_minute)))
             .clone();
         account.renew(view.account);
         let caller = Caller { key_id: view.key_id, account };
@@ -97,7 +100,9 @@ impl Known {
 #[derive(Debug)]
 pub(crate) struct Account {
     id: AccountId,
+    paid_requests_per_minute: u32,
     funds: Mutex<Funds>,
+    limiter: Mutex<Limiter>,
 }
 
 #[derive(Debug)]
@@ -110,8 +115,10 @@ struct Funds {
 }
 
 impl Account {
-    fn new(view: AccountView) -> Self {
-        Self { id: view.account_id, funds: Mutex::new(Funds { view, held: Usd::ZERO, unapplied: VecDeque::new() }) }
+    fn new(view: AccountView, paid_requests_per_minute: u32) -> Self {
+        let id = view.account_id;
+        let funds = Mutex::new(Funds { view, held: Usd::ZERO, unapplied: VecDeque::new() });
+        Self { id, paid_requests_per_minute, funds, limiter: Mutex::default() }
     }
 
     pub(crate) fn id(&self) -> AccountId {
@@ -131,8 +138,26 @@ impl Account {
         }
     }
 
-    fn has_unapplied(&self) -> bool {
-        !lock(&self.funds).unapplied.is_empty()
+    /// Whether nothing would be lost by forgetting it: no charge that its view does not include, no request of late.
+    fn is_idle(&self, now: Instant) -> bool {
+        lock(&self.funds).unapplied.is_empty() && lock(&self.limiter).is_idle(now)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of(&lock(&self.funds).view, self.paid_requests_per_minute)
+    }
+
+    /// Admits a request by the plan's limits, for as long as the answer is kept.
+    pub(crate) fn admit(self: &Arc<Self>, now: Instant) -> Result<Running, TooMany> {
+        let limits = self.limits();
+        lock(&self.limiter).admit(now, limits)?;
+        Ok(Running { account: Arc::clone(self) })
+    }
+
+    /// How much of the minute's limit is left.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let limits = self.limits();
+        lock(&self.limiter).standing(now, limits)
     }
 
     /// Lets `price` decide what to hold, given what is available, and holds it. Check and hold are one step: two requests
@@ -154,6 +179,18 @@ impl Funds {
     fn available(&self) -> Option<Usd> {
         let unapplied = self.unapplied.iter().try_fold(Usd::ZERO, |sum, (_, cost)| sum.checked_add(*cost))?;
         self.view.balance_usd.checked_sub(self.held)?.checked_sub(unapplied)
+    }
+}
+
+/// A request that counts as running until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    account: Arc<Account>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        lock(&self.account.limiter).ended();
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::meter::Recorder;
 use crate::ports::{Ledger, UsageStats};
 use crate::upstream::Upstreams;
-use crate::{auth, completions, models, usage};
+use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -61,7 +61,7 @@ pub(crate) struct App {
 pub fn build(parts: Parts) -> (Router, TaskTracker) {
     let tasks = TaskTracker::new();
     let app = Arc::new(App {
-        accounts: Accounts::new(Arc::clone(&parts.ledger)),
+        accounts: Accounts::new(Arc::clone(&parts.ledger), parts.catalogue.paid_requests_per_minute),
         recorder: Arc::new(Recorder { log: parts.log, source: parts.source, context: parts.context.clone() }),
         catalogue: parts.catalogue,
         upstreams: parts.upstreams,
@@ -81,12 +81,16 @@ fn routes(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))
         .route("/api/balance", get(usage::balance))
+        .route("/api/statement", get(statement::statement))
+        .route("/api/invoices", get(invoices::list))
+        .route("/api/invoices/{number}", get(invoices::show))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             ApiError::method_not_allowed(&method, uri.path())
         })
         .fallback(|method: Method, uri: Uri| async move { ApiError::route_not_found(&method, uri.path()) })
+        .layer(middleware::from_fn(rate_headers::add))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), auth::require_key))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), identify))
         .with_state(app)

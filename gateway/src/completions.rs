@@ -19,11 +19,13 @@ use schemas::RequestId;
 use schemas::api::AccountStatus;
 use schemas::catalogue::Model;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
+use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter};
 use crate::upstream::{CallError, Upstream};
 use request::{CompletionRequest, WorstCase};
@@ -75,6 +77,7 @@ pub(crate) async fn create(
 
 async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) -> Result<Job, ApiError> {
     may_use(caller.account.status())?;
+    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
     let body = body::read(body, MAX_BODY_BYTES).await?;
     let request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
@@ -90,7 +93,7 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
         upstream: upstream.name().to_owned(),
         stream: request.stream,
     };
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold);
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, running);
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
@@ -104,6 +107,23 @@ fn may_use(status: AccountStatus) -> Result<(), ApiError> {
             Err(ApiError::account_suspended("The account is suspended. Contact support to have it reinstated."))
         }
         AccountStatus::Closed => Err(ApiError::account_suspended("The account is closed.")),
+    }
+}
+
+fn too_many(refused: TooMany) -> ApiError {
+    match refused {
+        TooMany::InAMinute { limit, retry_after_seconds } => ApiError::rate_limited(
+            format!(
+                "The plan allows {limit} requests a minute. Try again in {retry_after_seconds} s, or upgrade the plan."
+            ),
+            retry_after_seconds,
+        ),
+        TooMany::AtOnce { limit, retry_after_seconds } => ApiError::rate_limited(
+            format!(
+                "The plan allows {limit} requests at once. Try again when one of them is over, or upgrade the plan."
+            ),
+            retry_after_seconds,
+        ),
     }
 }
 

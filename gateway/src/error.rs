@@ -46,6 +46,14 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "account_suspended", message)
     }
 
+    /// 429: more requests than the plan allows, in a minute or at once.
+    pub(crate) fn rate_limited(message: impl Into<String>, retry_after_seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limited", message)
+        }
+    }
+
     /// 404: no such model.
     pub(crate) fn model_not_found(model: &str) -> Self {
         let message = format!("The model `{model}` does not exist. GET /v1/models lists those that do.");
@@ -53,6 +61,12 @@ impl ApiError {
             param: Some("model"),
             ..Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found", message)
         }
+    }
+
+    /// 404: no such invoice, or it is another account's, which is the same to who asks.
+    pub(crate) fn invoice_not_found(number: &str) -> Self {
+        let message = format!("There is no invoice `{number}`. GET /api/invoices lists yours.");
+        Self::new(StatusCode::NOT_FOUND, "invalid_request_error", "invoice_not_found", message)
     }
 
     /// 404: no such route.

@@ -11,8 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal,
-    Statement, StatementQuery,
+    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
+    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
 };
 use schemas::config::Secret;
 use schemas::event::KeyHash;
@@ -103,6 +103,11 @@ impl HttpLedger {
     }
 }
 
+/// A further parameter of a query, where there is one. No value of ours has a character that a URL can't hold.
+fn parameter(name: &str, value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| format!("&{name}={value}")).unwrap_or_default()
+}
+
 fn unavailable(error: impl std::fmt::Display) -> LedgerError {
     LedgerError::Unavailable(error.to_string())
 }
@@ -122,8 +127,24 @@ impl Ledger for HttpLedger {
     }
 
     async fn statement(&self, query: StatementQuery) -> Result<Statement, LedgerError> {
-        let after = query.after.map(|offset| format!("&after={offset}")).unwrap_or_default();
-        self.get(&format!("/internal/v1/accounts/{}/statement?limit={}{after}", query.account_id, query.limit)).await
+        let StatementQuery { account_id, after, from, to, limit } = query;
+        let (after, from, to) = (parameter("after", after), parameter("from", from), parameter("to", to));
+        self.get(&format!("/internal/v1/accounts/{account_id}/statement?limit={limit}{after}{from}{to}")).await
+    }
+
+    async fn invoice(&self, query: InvoiceQuery) -> Result<Invoice, LedgerError> {
+        let whose = query.account_id.map(|account| format!("?account_id={account}")).unwrap_or_default();
+        self.get(&format!("/internal/v1/invoices/{}{whose}", query.number)).await
+    }
+
+    async fn invoices(&self, query: InvoicesQuery) -> Result<Invoices, LedgerError> {
+        let InvoicesQuery { account_id, after, limit } = query;
+        let (whose, after) = (parameter("account_id", account_id), parameter("after", after));
+        self.get(&format!("/internal/v1/invoices?limit={limit}{whose}{after}")).await
+    }
+
+    async fn issue_invoices(&self, command: IssueInvoices) -> Result<IssuedInvoices, LedgerError> {
+        self.post("/internal/v1/invoices", &command).await
     }
 
     async fn open_account(&self, command: OpenAccount) -> Result<OpenedAccount, LedgerError> {

@@ -13,13 +13,17 @@ mod completions;
 mod context;
 pub mod demo;
 mod error;
+mod invoices;
 mod json_edit;
 pub mod ledger_http;
+mod limits;
 mod meter;
 mod models;
 pub mod ports;
+mod rate_headers;
 pub mod server;
 mod sse;
+mod statement;
 mod upstream;
 mod usage;
 

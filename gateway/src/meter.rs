@@ -11,7 +11,7 @@ use schemas::{Event, EventData, EventId, KeyId, Position, RequestId, Timestamp, 
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
-use crate::accounts::Hold;
+use crate::accounts::{Hold, Running};
 use crate::context::Context;
 
 /// How long a usage event is tried to be made durable before the answer fails.
@@ -57,19 +57,21 @@ impl Ending {
 #[error("the usage event could not be made durable")]
 pub(crate) struct NotDurable;
 
-/// The meter of one admitted request. It holds the request's money until it is finished.
+/// The meter of one admitted request. It holds the request's money and its place among the running ones until it is
+/// finished, which is before the last byte of the answer: the client's next request finds both free.
 pub(crate) struct Meter {
     recorder: Arc<Recorder>,
     admitted: Admitted,
     hold: Hold,
+    _running: Running,
     started_at: Timestamp,
     started: Instant,
 }
 
 impl Meter {
-    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold) -> Self {
+    pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, started_at, started: Instant::now() }
+        Self { recorder, admitted, hold, _running: running, started_at, started: Instant::now() }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal,
-    Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, Balance, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
+    IssueKey, IssuedInvoices, IssuedKey, KeyView, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
+    UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -31,6 +32,12 @@ pub trait Ledger: Send + Sync + 'static {
     async fn balance(&self, account: AccountId) -> Result<Balance, LedgerError>;
     /// A page of an account's statement.
     async fn statement(&self, query: StatementQuery) -> Result<Statement, LedgerError>;
+    /// An invoice with its content.
+    async fn invoice(&self, query: InvoiceQuery) -> Result<Invoice, LedgerError>;
+    /// A page of invoices.
+    async fn invoices(&self, query: InvoicesQuery) -> Result<Invoices, LedgerError>;
+    /// Issues what is due of a page of accounts; returns when the ledger has applied it.
+    async fn issue_invoices(&self, command: IssueInvoices) -> Result<IssuedInvoices, LedgerError>;
     /// Opens an account; returns when the ledger has applied it.
     async fn open_account(&self, command: OpenAccount) -> Result<OpenedAccount, LedgerError>;
     /// Issues a key; returns when the ledger has applied it.

@@ -10,6 +10,7 @@
 
 mod at;
 mod ids;
+mod invoices;
 mod reader;
 mod replay;
 mod report;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use accounting::{ChainHash, Entry};
 use eventlog::{EventLog, LogError};
-use schemas::{Offset, PartitionId, Position};
+use schemas::{AccountId, Offset, PartitionId, Position};
 use thiserror::Error;
 
 pub use self::at::{At, NotAMoment};
@@ -158,10 +159,13 @@ impl Partition<'_> {
                 totals.add(&expected);
                 let postings = snapshot.postings(self.id, from, next).await?;
                 let quarantined = snapshot.quarantined(self.id, from, next).await?;
+                let invoices = snapshot.invoices(self.id, from, next).await?;
+                let invoices = replay.until(invoices, |row| row.position.offset, |_| Some(AccountId::OPERATOR));
                 let postings = replay.until(postings, |row| row.offset, |row| Some(row.account_id));
                 let quarantined = replay.until(quarantined, |row| row.position.offset, |row| row.account_id);
                 rows::postings(self.id, &expected, &postings, &mut tags, self.report);
                 rows::quarantined(self.id, &expected, &quarantined, self.report);
+                invoices::compare(self.id, &expected, &invoices, self.report);
             }
         }
         Ok(true)

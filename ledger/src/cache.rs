@@ -133,6 +133,7 @@ fn size(state: &AccountState) -> usize {
         + state.keys.len()
         + state.payments.len()
         + state.disputes.len()
+        + state.decided_disputes.len()
         + state.corrections.len()
         + frozen
         + tokens;

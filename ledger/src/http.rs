@@ -5,7 +5,10 @@
 //! | `POST /internal/v1/accounts` | [`OpenAccount`] → [`OpenedAccount`](schemas::api::OpenedAccount) |
 //! | `GET /internal/v1/accounts/{id}` | → [`AccountView`](schemas::api::AccountView) |
 //! | `GET /internal/v1/accounts/{id}/balance` | → [`Balance`](schemas::api::Balance) |
-//! | `GET /internal/v1/accounts/{id}/statement?after=&limit=` | → [`Statement`](schemas::api::Statement) |
+//! | `GET /internal/v1/accounts/{id}/statement?from=&to=&after=&limit=` | → [`Statement`](schemas::api::Statement) |
+//! | `GET /internal/v1/invoices?account_id=&after=&limit=` | → [`Invoices`](schemas::api::Invoices) |
+//! | `GET /internal/v1/invoices/{number}?account_id=` | → [`Invoice`](schemas::api::Invoice) |
+//! | `POST /internal/v1/invoices` | [`IssueInvoices`](schemas::api::IssueInvoices) → [`IssuedInvoices`](schemas::api::IssuedInvoices) |
 //! | `POST /internal/v1/accounts/{id}/keys` | [`IssueKey`] → [`IssuedKey`](schemas::api::IssuedKey) |
 //! | `POST /internal/v1/accounts/{id}/grants` | [`GrantCredit`] → [`Granted`](schemas::api::Granted) |
 //! | `GET /internal/v1/keys/{hash}` | → [`KeyView`](schemas::api::KeyView), or `null` where no live key has that hash |
@@ -17,6 +20,7 @@
 
 mod answer;
 mod auth;
+mod invoices;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +29,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
-use schemas::AccountId;
 use schemas::api::{GrantCredit, IssueKey, OpenAccount, StatementQuery};
 use schemas::config::Secret;
 use schemas::event::KeyHash;
+use schemas::{AccountId, Timestamp};
 use serde::Deserialize;
 
 use self::answer::{Answer, Body, Failure, Parameters, Segment, answer};
@@ -49,6 +53,8 @@ pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
         .route("/accounts/{id}/keys", post(issue_key))
         .route("/accounts/{id}/grants", post(grant_credit))
         .route("/keys/{hash}", get(find_key))
+        .route("/invoices", get(invoices::list).post(invoices::issue))
+        .route("/invoices/{number}", get(invoices::show))
         .layer(axum::middleware::from_fn_with_state(Arc::new(secret), auth::require));
     Router::new()
         .nest("/internal/v1", internal)
@@ -80,6 +86,8 @@ async fn balance(State(service): Service, Segment(account): Segment<AccountId>) 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
     after: Option<u64>,
     limit: Option<u32>,
 }
@@ -91,7 +99,8 @@ async fn statement(
 ) -> Answer {
     let after = page.after.map(schemas::Offset);
     let limit = page.limit.unwrap_or(DEFAULT_ENTRIES);
-    answer(service.statement(StatementQuery { account_id, after, limit }).await)
+    let (from, to) = (page.from, page.to);
+    answer(service.statement(StatementQuery { account_id, after, from, to, limit }).await)
 }
 
 async fn issue_key(

@@ -20,6 +20,6 @@ pub mod store;
 
 pub use feed::{Applied, Feed};
 pub use outside::{Outside, System};
-pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts};
+pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts, monthly};
 pub use sink::LedgerSink;
-pub use store::{PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoredQuarantine};
+pub use store::{InvoiceRow, InvoiceStore, PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoredQuarantine};

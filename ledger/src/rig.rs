@@ -104,7 +104,11 @@ fn catalogue() -> Catalogue {
         trial_credit_usd: trial.parse().unwrap(),
     };
     let plans = [plan("free", Some(2), "5"), plan("paid", None, "0")];
-    Catalogue { plans: plans.map(|plan| (plan.id.clone(), plan)).into(), models: BTreeMap::new() }
+    Catalogue {
+        plans: plans.map(|plan| (plan.id.clone(), plan)).into(),
+        models: BTreeMap::new(),
+        paid_requests_per_minute: 100,
+    }
 }
 
 /// Time stands still, and randomness counts.

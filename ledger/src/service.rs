@@ -3,11 +3,14 @@
 
 mod commands;
 mod contact;
+mod invoices;
 mod open;
 mod outcome;
 mod questions;
 #[cfg(test)]
 mod tests;
+
+pub use self::invoices::monthly;
 
 use std::sync::Arc;
 use std::time::Duration;

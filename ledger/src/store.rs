@@ -3,6 +3,7 @@
 //! Everything here but the contacts is a projection: drop it, fold the log again, and it is the same to the last digit.
 
 pub mod commit;
+mod invoices;
 pub mod postgres;
 mod read;
 pub mod snapshot;
@@ -18,6 +19,7 @@ use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd}
 use thiserror::Error;
 
 pub use commit::Commit;
+pub use invoices::{InvoiceRow, InvoiceStore, Invoiced};
 pub use postgres::PostgresStore;
 pub use snapshot::{Snapshot, StoredQuarantine};
 pub use sqlite::SqliteStore;
@@ -105,7 +107,7 @@ pub enum Fate {
 /// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
 /// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 

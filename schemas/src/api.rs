@@ -4,6 +4,7 @@
 
 mod account;
 mod entry;
+mod invoice;
 mod statement;
 mod stats;
 mod subscription;
@@ -13,6 +14,10 @@ pub use account::{
     OpenAccount, OpenedAccount, TokenLotView,
 };
 pub use entry::{AdjustmentKind, ClosedPeriod, CorrectionEntry, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
+pub use invoice::{
+    Invoice, InvoiceHead, InvoiceItem, InvoiceLine, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
+    IssuedInvoices,
+};
 pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};
@@ -48,6 +53,12 @@ pub enum Refusal {
     KeyLimit {
         /// Keys that the plan allows.
         limit: u32,
+    },
+    /// No such invoice, or it is another account's.
+    #[error("no invoice {number}; list what exists with `modelhub admin invoices list` or GET /api/invoices")]
+    UnknownInvoice {
+        /// As it was asked for.
+        number: u64,
     },
     /// The command makes no sense as it is.
     #[error("{field}: {detail}")]

@@ -64,4 +64,6 @@ pub struct Catalogue {
     pub plans: BTreeMap<String, PlanTerms>,
     /// Models by id.
     pub models: BTreeMap<String, Model>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    pub paid_requests_per_minute: u32,
 }

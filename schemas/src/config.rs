@@ -22,6 +22,8 @@ pub struct Config {
     pub models: Vec<Model>,
     /// Terms that replace those of the built-in plan of the same id, key by key, or a new plan.
     pub plans: Vec<PlanOverride>,
+    /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
+    pub paid_requests_per_minute: u32,
     /// The log, in distributed mode.
     pub kafka: Option<Kafka>,
     /// The ledger's store, in distributed mode.
@@ -32,6 +34,8 @@ pub struct Config {
     pub ledger: LedgerPort,
     /// The projector's port for health checks, in distributed mode.
     pub projector: ProjectorPort,
+    /// Monthly invoices.
+    pub invoices: Invoices,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -44,13 +48,29 @@ impl Default for Config {
             upstreams: Vec::new(),
             models: Vec::new(),
             plans: Vec::new(),
+            paid_requests_per_minute: 100,
             kafka: None,
             postgres: None,
             clickhouse: None,
             ledger: LedgerPort::default(),
             projector: ProjectorPort::default(),
+            invoices: Invoices::default(),
             key_pepper: None,
         }
+    }
+}
+
+/// Monthly invoices.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invoices {
+    /// Whether a ledger issues each month's invoices by itself when the month is over.
+    pub automatic: bool,
+}
+
+impl Default for Invoices {
+    fn default() -> Self {
+        Self { automatic: true }
     }
 }
 
@@ -134,6 +154,10 @@ pub struct Kafka {
     /// Copies of each partition when the topic is created.
     #[serde(default = "default_replication")]
     pub replication: u32,
+    /// How long a ledger or projector that is not heard of keeps its partitions before others take them over, in
+    /// milliseconds. Brokers refuse less than their `group.min.session.timeout.ms`, which is 6,000 by default.
+    #[serde(default = "default_session_timeout_ms")]
+    pub session_timeout_ms: u32,
 }
 
 fn default_topic() -> String {
@@ -146,6 +170,10 @@ fn default_partitions() -> u32 {
 
 fn default_replication() -> u32 {
     1
+}
+
+fn default_session_timeout_ms() -> u32 {
+    10_000
 }
 
 /// PostgreSQL.

@@ -8,6 +8,7 @@ mod account;
 mod codec;
 mod credit;
 mod envelope;
+mod invoice;
 mod key;
 mod payment;
 mod subscription;
@@ -17,6 +18,7 @@ mod usage;
 pub use account::{AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1};
 pub use codec::DecodeError;
 pub use credit::{CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditGrantedV2, CreditSource};
+pub use invoice::InvoiceIssuedV1;
 pub use key::{KeyHash, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1};
 pub use payment::{
     DisputeOutcome, PaymentDisputeClosedV1, PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1,

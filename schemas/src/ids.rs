@@ -96,3 +96,19 @@ typed_id! {
     /// One request admitted by a gateway.
     RequestId
 }
+
+impl AccountId {
+    /// The operator's own account: its stream numbers the invoices of all others. It holds no money and has no keys. The
+    /// id is the `UUIDv5` of `urn:modelhub:operator` in the namespace of URLs.
+    pub const OPERATOR: Self = Self(Uuid::from_u128(0xe847_f104_55ca_54cc_befc_f5cb_96a3_aafb));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_s_account_is_the_id_of_its_name() {
+        assert_eq!(AccountId::OPERATOR.0, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"urn:modelhub:operator"));
+    }
+}

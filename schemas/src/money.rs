@@ -45,6 +45,10 @@ fn parse(text: &str, scale: u32) -> Result<Decimal, MoneyError> {
     if let Some(value) = parse_plain(text, scale) {
         return Ok(value);
     }
+    // The library reads underscores and a plus as well, which no JSON schema of ours allows.
+    if text.contains(['_', '+']) {
+        return Err(MoneyError::NotANumber(text.to_owned()));
+    }
     let value = Decimal::from_str_exact(text).map_err(|_| MoneyError::NotANumber(text.to_owned()))?.normalize();
     if value.scale() > scale {
         return Err(MoneyError::TooPrecise { value: text.to_owned(), max: scale });
@@ -264,6 +268,8 @@ mod tests {
         check("1e3", Err(MoneyError::NotANumber("1e3".into())));
         check("NaN", Err(MoneyError::NotANumber("NaN".into())));
         check("", Err(MoneyError::NotANumber(String::new())));
+        check("1_000", Err(MoneyError::NotANumber("1_000".into())));
+        check("+5", Err(MoneyError::NotANumber("+5".into())));
     }
 
     #[test]

@@ -59,6 +59,10 @@ fn what_makes_no_sense_names_its_key() {
     };
     check("lisen = \"x\"", &["unknown field", "lisen"]);
     check("[kafka]\nbroker = \"x\"", &["unknown field", "broker"]);
+    for timeout in ["999", "300001"] {
+        let kafka = format!("[kafka]\nbrokers = \"x\"\nsession_timeout_ms = {timeout}");
+        check(&kafka, &["kafka.session_timeout_ms", timeout, "1000 to 300000"]);
+    }
     check("[[plans]]\nid = \"free\"\nprice_usd = \"-1\"", &["free", "price_usd", "-1", "negative"]);
     check("[[plans]]\nid = \"free\"\nprice_usd = 1.5", &["price_usd"]);
     check("[[plans]]\nid = \"new\"\nprice_usd = \"1\"", &["new", "every term"]);
@@ -68,6 +72,10 @@ fn what_makes_no_sense_names_its_key() {
     check(&format!("{UPSTREAM}{}", MODEL.replace("output = \"1\"", "output = \"-1\"")), &["`-1` is negative"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace(", output = \"1\"", "")), &["missing field", "output"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace("\"1\" }", "\"0.0000001\" }")), &["more than 6 decimals"]);
+    check(
+        &format!("{UPSTREAM}{}", MODEL.replace("cached_input = \"1\"", "cached_input = \"1.01\"")),
+        &["`m`", "price.cached_input is 1.01", "above price.input"],
+    );
     check(
         &format!("{UPSTREAM}{}", MODEL.replace("context_tokens = 10", "context_tokens = 0")),
         &["`m`", "context_tokens"],

@@ -82,6 +82,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let start = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone());
     // A long log takes its time, and a stop does not wait for it: what is not folded now is folded at the next start.
     let Some(embedded) = stop.run_until_cancelled(start).await.transpose()? else { return Ok(()) };
+    shared::invoices(&config, &embedded.ledger, &stop);
     let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
 
     let control_secret = Secret::new(fresh_secret());

@@ -34,6 +34,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
     }));
+    shared::invoices(&config, &service, &stop);
     let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
     tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");
     // Commands wait for the consumer, so that goes last.

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Sink};
 use gateway::{Upstream, Upstreams};
+use ledger::Ledger;
 use projector::ClickHouseStore;
 use schemas::catalogue::Catalogue;
 use schemas::config::{Config, Secret, Upstream as UpstreamConfig};
@@ -43,6 +44,7 @@ pub(crate) async fn kafka(config: &Config, client_id: &str) -> Result<Arc<KafkaL
         topic: kafka.topic.clone(),
         partitions: kafka.partitions,
         replication: kafka.replication,
+        session_timeout: Duration::from_millis(kafka.session_timeout_ms.into()),
         client_id: client_id.to_owned(),
     });
     Ok(Arc::new(log.await.with_context(|| format!("kafka.brokers: {}", kafka.brokers))?))
@@ -72,6 +74,15 @@ pub(super) async fn consume(log: Arc<dyn EventLog>, group: String, sink: Arc<dyn
             () = tokio::time::sleep(RERUN_AFTER) => {}
         }
     }
+}
+
+/// Issues each month's invoices when it is over, until `stop`. Whatever it is cut short at, the next start goes on.
+pub(super) fn invoices(config: &Config, ledger: &Arc<Ledger>, stop: &CancellationToken) {
+    if !config.invoices.automatic {
+        return;
+    }
+    let (ledger, stop) = (Arc::clone(ledger), stop.clone());
+    tokio::spawn(async move { stop.run_until_cancelled(ledger::monthly(&ledger)).await });
 }
 
 /// Prepares every upstream of the configuration, and the built-in demo where a model is on it.

@@ -26,6 +26,8 @@ use java::Java;
 const LIMIT: Duration = Duration::from_mins(2);
 /// Makes the virtual machine small and quick to start; nothing here runs long enough to profit from more.
 const JAVA_OPTIONS: [&str; 4] = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// The shortest time after which the cluster agrees to take a consumer for dead.
+const SESSION: Duration = Duration::from_secs(2);
 const CLUSTER_ID: &str = "modelhub-tests-cluster";
 
 /// A test's part of a cluster: the topics and groups whose names begin with its prefix.
@@ -33,6 +35,7 @@ const CLUSTER_ID: &str = "modelhub-tests-cluster";
 pub struct Cluster {
     brokers: String,
     topic_prefix: String,
+    session_timeout: Duration,
 }
 
 impl Cluster {
@@ -44,6 +47,11 @@ impl Cluster {
     /// What the names of the test's topics and consumer groups begin with. Topics are not created on first use.
     pub fn topic_prefix(&self) -> &str {
         &self.topic_prefix
+    }
+
+    /// A short time after which the cluster agrees to take a consumer for dead: `session.timeout.ms`.
+    pub fn session_timeout(&self) -> Duration {
+        self.session_timeout
     }
 }
 
@@ -83,7 +91,10 @@ pub struct Server {
 impl Server {
     /// A part of this cluster that no other test has.
     pub fn cluster(&self) -> Cluster {
-        Cluster { brokers: self.brokers.clone(), topic_prefix: format!("{}-", unique::name()) }
+        // As our own is configured, and what others have by default.
+        let session_timeout = if self.watchdog.is_some() { SESSION } else { Duration::from_secs(6) };
+        let topic_prefix = format!("{}-", unique::name());
+        Cluster { brokers: self.brokers.clone(), topic_prefix, session_timeout }
     }
 
     /// Kills the engine as a crash would.
@@ -231,9 +242,11 @@ fn configure(folder: &TempDir, broker: u16, controller: u16) -> std::io::Result<
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
+             group.min.session.timeout.ms={}\n\
              broker.heartbeat.interval.ms=500\n\
              broker.session.timeout.ms=2000\n",
-            data.display()
+            data.display(),
+            SESSION.as_millis()
         )
     };
     fs::write(folder.path().join("server.properties"), properties(&folder.path().join("data")))?;

@@ -43,6 +43,7 @@ pub(crate) async fn log(system: &System) -> Arc<dyn EventLog> {
         topic: variable("MODELHUB_KAFKA__TOPIC"),
         partitions: variable("MODELHUB_KAFKA__PARTITIONS").parse().expect("a number"),
         replication: 1,
+        session_timeout: Duration::from_secs(10),
         client_id: "tests".to_owned(),
     };
     Arc::new(KafkaLog::connect(config).await.expect("a log"))

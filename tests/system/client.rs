@@ -1,7 +1,7 @@
 //! A client of the public API that keeps exact numbers and sees every byte.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,6 +23,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
@@ -75,7 +76,7 @@ impl Client {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-        Some(Answer { status: parts.status, body })
+        Some(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
@@ -102,6 +103,11 @@ impl Answer {
         let usage = serde_json::from_str::<WithUsage<'_>>(text).expect("JSON").usage.expect("usage");
         let cost = Decimal::from_str_exact(usage.cost_usd.get()).expect("an exact decimal");
         Charge { prompt: usage.prompt_tokens, completion: usage.completion_tokens, cost }
+    }
+
+    /// A header of the answer that must be there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {:?}", self.headers)).to_str().expect("text")
     }
 
     pub(crate) fn json(&self) -> Value {

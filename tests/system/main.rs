@@ -8,6 +8,8 @@ mod client;
 mod compose;
 mod conformance;
 mod export;
+mod kills;
+mod limits;
 mod proxy;
 mod quarantine;
 mod readme;

@@ -73,6 +73,8 @@ impl Reader {
         let filled_in = self.fill_in(line);
         if filled_in == "cargo run --release" {
             self.serve().await;
+        } else if let Some(arguments) = filled_in.strip_prefix("cargo run --release -- rebuild ") {
+            self.without_server(&format!("{BINARY} rebuild {arguments}")).await;
         } else if let Some(arguments) = filled_in.strip_prefix("cargo run --release -- ") {
             let printed = self.run(&format!("{BINARY} {arguments}")).await;
             if let Some(account) = printed.lines().find_map(|line| line.strip_prefix("account ")) {
@@ -88,6 +90,15 @@ impl Reader {
             let known = RUN_ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == line);
             assert!(known, "nothing runs this command of the README: {line}");
         }
+    }
+
+    /// Runs a line while the server is stopped, as the README says to.
+    async fn without_server(&self, line: &str) {
+        let server = self.server.as_ref().expect("a server");
+        assert_eq!(server.terminate().await, 0, "{}", server.stderr());
+        self.run(line).await;
+        server.start_again();
+        server.answers(&self.address, "/readyz").await;
     }
 
     /// Runs a line of shell and gives what it printed.

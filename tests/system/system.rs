@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -24,7 +25,7 @@ pub(crate) struct System {
     environment: Vec<(String, String)>,
     services: Vec<Service>,
     /// Databases and topics, for as long as the system runs.
-    _engines: Option<Engines>,
+    engines: Option<Engines>,
 }
 
 struct Service {
@@ -35,9 +36,25 @@ struct Service {
 }
 
 struct Engines {
-    _kafka: tests::kafka::Cluster,
+    kafka: tests::kafka::Cluster,
     _postgres: tests::postgres::Database,
     _clickhouse: tests::clickhouse::Database,
+}
+
+/// Most tests send more requests than a free account may.
+const NO_LIMITS: &str = "\n[[plans]]\nid = \"free\"\nrequests_per_minute = 1000000\nmax_in_flight = 10000\n";
+
+/// A folder with this `modelhub.toml`.
+fn folder_with(configuration: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plans = if configuration.contains("[[plans]]") { "" } else { NO_LIMITS };
+    std::fs::write(folder.path().join("modelhub.toml"), format!("{configuration}{plans}")).expect("a file");
+    folder
+}
+
+/// Histories that tests write happened in some past month, and tests count events: no invoice comes by itself.
+fn by_hand() -> (String, String) {
+    ("MODELHUB_INVOICES__AUTOMATIC".to_owned(), "false".to_owned())
 }
 
 fn loopback() -> String {
@@ -45,18 +62,17 @@ fn loopback() -> String {
 }
 
 impl System {
-    /// Everything in one process, without any configuration but its address and folder.
+    /// Everything in one process, without any configuration but its address and folder, and without limits of requests.
     pub(crate) async fn embedded() -> Self {
         Self::embedded_with("").await
     }
 
-    /// Everything in one process, with this `modelhub.toml`.
+    /// Everything in one process, with this `modelhub.toml`; without limits of requests unless it has plans.
     pub(crate) async fn embedded_with(configuration: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("modelhub.toml"), configuration).expect("a file");
+        let folder = folder_with(configuration);
         let address = loopback();
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone())];
-        let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), _engines: None };
+        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), by_hand()];
+        let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), engines: None };
         system.start("serve", address).await;
         system
     }
@@ -64,11 +80,25 @@ impl System {
     /// A gateway, a ledger and a projector on real Kafka, PostgreSQL and ClickHouse, configured as by
     /// `docker-compose.yml`.
     pub(crate) async fn distributed() -> Self {
+        let mut system = Self::distributed_without_services().await;
+        for (name, key) in [
+            ("ledger", "MODELHUB_LEDGER__LISTEN"),
+            ("projector", "MODELHUB_PROJECTOR__LISTEN"),
+            ("gateway", "MODELHUB_LISTEN"),
+        ] {
+            let address = system.variable(key).expect("an address").to_owned();
+            system.start(name, address).await;
+        }
+        system
+    }
+
+    /// The engines and the configuration of distributed mode, before any service is started.
+    pub(crate) async fn distributed_without_services() -> Self {
         // One after the other: where one cannot be had, the test fails at once and leaves no other half started.
         let kafka = tests::kafka::cluster().await;
         let postgres = tests::postgres::database().await;
         let clickhouse = tests::clickhouse::database().await;
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder_with("");
         let [gateway, ledger, projector] = [loopback(), loopback(), loopback()];
         let mut environment: Vec<(String, String)> = distributed_variables()
             .map(|(key, value)| {
@@ -91,14 +121,10 @@ impl System {
             })
             .collect();
         environment.push(("MODELHUB_KEY_PEPPER".to_owned(), "pepper-of-the-distributed-tests".to_owned()));
+        environment.push(by_hand());
         environment.push(("MODELHUB_LEDGER__SECRET".to_owned(), "secret-of-the-distributed-tests".to_owned()));
-        let engines = Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse };
-        let mut system =
-            Self { address: gateway.clone(), folder, environment, services: Vec::new(), _engines: Some(engines) };
-        system.start("ledger", ledger).await;
-        system.start("projector", projector).await;
-        system.start("gateway", gateway).await;
-        system
+        let engines = Engines { kafka, _postgres: postgres, _clickhouse: clickhouse };
+        Self { address: gateway, folder, environment, services: Vec::new(), engines: Some(engines) }
     }
 
     async fn start(&mut self, name: &'static str, address: String) {
@@ -108,7 +134,7 @@ impl System {
     }
 
     /// `modelhub`, configured as this system is.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelhub"));
         command.current_dir(self.folder.path()).envs(self.environment.iter().cloned());
         command
@@ -143,14 +169,14 @@ impl System {
 
     /// The account's balance, once it is `expected`; fails the test where it isn't within a while.
     pub(crate) async fn balance_becomes(&self, account: &str, expected: Decimal) {
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         loop {
             let balance = self.balance(account).await;
             if balance == expected {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "the balance is {balance}, not {expected}");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -205,6 +231,17 @@ impl System {
     /// A variable that the system is configured with; none in embedded mode.
     pub(crate) fn variable(&self, key: &str) -> Option<&str> {
         self.environment.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Configures what is started from now on.
+    pub(crate) fn set_variable(&mut self, key: &str, value: String) {
+        self.environment.retain(|(name, _)| name != key);
+        self.environment.push((key.to_owned(), value));
+    }
+
+    /// A short time after which Kafka takes a ledger for dead; for distributed mode.
+    pub(crate) fn session_timeout(&self) -> Duration {
+        self.engines.as_ref().expect("distributed mode").kafka.session_timeout()
     }
 
     /// All that the services wrote to standard output and error.

@@ -22,7 +22,9 @@ pub(super) fn opened(event: &Event, data: &AccountOpenedV1, offset: Offset) -> A
         subscription: None,
         payments: BTreeMap::new(),
         disputes: BTreeMap::new(),
+        decided_disputes: BTreeSet::new(),
         corrections: BTreeMap::new(),
+        invoices_issued: 0,
         version: offset,
     }
 }

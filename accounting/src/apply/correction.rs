@@ -1,7 +1,8 @@
 //! `usage.corrected`: what was recorded stays a fact; this puts its consequences right.
 //!
 //! The log does not let a fold look back at one of a billion requests, so the event brings the charge that it starts from,
-//! and the state remembers those that were corrected: a second correction has to start where the first one ended.
+//! and the state remembers those that were corrected: a second correction has to start where the first one ended, at the
+//! same price, for the same model.
 
 use schemas::api::{CorrectionEntry, EntryDetail, LotSource};
 use schemas::event::{Funding, UsageCharge, UsageCorrectedV1};
@@ -9,7 +10,7 @@ use schemas::event::{Funding, UsageCharge, UsageCorrectedV1};
 use super::funds::{Charge, NewLot, charge, fund};
 use super::plan_tokens;
 use crate::journal::Journal;
-use crate::{AccountState, Code, LedgerAccount, Reason, rating};
+use crate::{AccountState, Code, Corrected, LedgerAccount, Reason, rating};
 
 /// Plan tokens that are too many go back to the open period, and are gone where there is none; those that are missing are
 /// taken from it. The rest is money: given back as a lot, or charged.
@@ -19,7 +20,8 @@ pub(super) fn corrected(
     data: &UsageCorrectedV1,
 ) -> Result<EntryDetail, Reason> {
     let (before, tokens) = (data.before, data.tokens);
-    if state.corrections.get(&data.usage_event_id).is_some_and(|now| *now != before) {
+    let earlier = Corrected { charge: before, price: data.price, model: data.model.clone() };
+    if state.corrections.get(&data.usage_event_id).is_some_and(|now| *now != earlier) {
         return Err(Reason::StaleCorrection(data.usage_event_id));
     }
     let covered_before = before.funding.plan_tokens;
@@ -56,7 +58,7 @@ pub(super) fn corrected(
         };
         fund(state, journal, revenue, code, lot)?;
     }
-    state.corrections.insert(data.usage_event_id, after);
+    state.corrections.insert(data.usage_event_id, Corrected { charge: after, ..earlier });
     Ok(EntryDetail::Correction(Box::new(CorrectionEntry {
         usage_event_id: data.usage_event_id,
         request_id: data.request_id,

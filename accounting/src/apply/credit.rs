@@ -79,9 +79,13 @@ pub(super) fn adjusted(
     }
 }
 
-/// Closes a lot whose time is over. One that is empty already has nothing to lapse; what is frozen of it is decided by
-/// the dispute.
+/// Closes a lot whose time is over. One that is empty already has nothing to lapse; what is frozen of it must be decided
+/// first, or it would come back without its end.
 fn expire(state: &mut AccountState, journal: &mut Journal, at: Timestamp, lot: LotId) -> Result<bool, Reason> {
+    let mut frozen = state.disputes.values().flat_map(|dispute| &dispute.frozen);
+    if frozen.any(|part| part.id == lot) {
+        return Err(Reason::LotFrozen(lot));
+    }
     let Some(index) = state.lots.iter().position(|other| other.id == lot) else { return Ok(false) };
     if state.lots[index].expires_at.is_none_or(|end| at < end) {
         return Err(Reason::NotExpired(lot));

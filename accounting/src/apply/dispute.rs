@@ -1,13 +1,12 @@
 //! Disputes: the processor holds the money back, so we hold back what is left of the customer's credit.
 
-use schemas::Usd;
 use schemas::api::EntryDetail;
 use schemas::event::{DisputeOutcome, PaymentDisputeClosedV1, PaymentDisputedV1};
 
 use super::funds::{Charge, charge, restore};
 use super::payment::{cents, fee, use_up};
 use crate::journal::Journal;
-use crate::{AccountState, Code, Dispute, LedgerAccount, Payment, Reason, Suspension, lots};
+use crate::{AccountState, Code, Dispute, LedgerAccount, Reason, Suspension, lots};
 
 /// Freezes what is there, the payment's own lot first. What was spent already is at risk, but no debt before the dispute
 /// is lost.
@@ -17,7 +16,7 @@ pub(super) fn opened(
     data: &PaymentDisputedV1,
 ) -> Result<EntryDetail, Reason> {
     cents(data.amount_usd)?;
-    if state.disputes.contains_key(&data.dispute_id) {
+    if state.disputes.contains_key(&data.dispute_id) || state.decided_disputes.contains(&data.dispute_id) {
         return Err(Reason::DisputeExists(data.dispute_id));
     }
     let payment = use_up(state, data.payment_id, &data.processor, data.amount_usd)?;
@@ -56,6 +55,7 @@ pub(super) fn closed(
         DisputeOutcome::Won => won(state, journal, dispute)?,
         DisputeOutcome::Lost => lost(state, journal, &dispute)?,
     }
+    state.decided_disputes.insert(dispute_id);
     if reinstate {
         state.suspensions.remove(&Suspension::Dispute(dispute_id));
     }
@@ -64,13 +64,13 @@ pub(super) fn closed(
 
 /// The processor returns the money, and every frozen part goes back to its lot.
 fn won(state: &mut AccountState, journal: &mut Journal, dispute: Dispute) -> Result<(), Reason> {
-    let Dispute { payment, lot, processor, amount, frozen } = dispute;
+    let Dispute { payment, lot: _, processor, amount, frozen } = dispute;
     let (disputed, clearing) = held_and_clearing(&processor);
     journal.usd(clearing, disputed, amount, Code::Dispute, None);
     for part in frozen {
         restore(state, journal, LedgerAccount::FrozenCredit(state.id), Code::CreditReleased, part)?;
     }
-    let payment = state.payments.entry(payment).or_insert(Payment { processor, lot, left: Usd::ZERO });
+    let payment = state.payments.get_mut(&payment).ok_or(Reason::UnknownPayment(payment))?;
     payment.left = payment.left.checked_add(amount).ok_or(Reason::OutOfRange)?;
     Ok(())
 }

@@ -61,8 +61,7 @@ pub(super) fn refunded(
     Ok(EntryDetail::Refund { payment_id: data.payment_id, processor, reason: data.reason.clone() })
 }
 
-/// Takes `amount` off what can still be refunded or disputed of a payment, and returns the payment as it was before. One of
-/// which nothing is left is forgotten.
+/// Takes `amount` off what can still be refunded or disputed of a payment, and returns the payment as it was before.
 pub(super) fn use_up(state: &mut AccountState, id: PaymentId, processor: &str, amount: Usd) -> Result<Payment, Reason> {
     let payment = state.payments.get_mut(&id).ok_or(Reason::UnknownPayment(id))?;
     if payment.processor != processor {
@@ -73,9 +72,6 @@ pub(super) fn use_up(state: &mut AccountState, id: PaymentId, processor: &str, a
     }
     let before = payment.clone();
     payment.left = payment.left.checked_sub(amount).ok_or(Reason::OutOfRange)?;
-    if payment.left.is_zero() {
-        state.payments.remove(&id);
-    }
     Ok(before)
 }
 

@@ -34,23 +34,38 @@ pub(super) fn spend(state: &mut AccountState, journal: &mut Journal, model: &str
     tokens - left
 }
 
-/// Gives tokens back to the open period, whichever period they were used in; none where there is no open period.
+/// Gives tokens back to the open period, whichever period they were used in; none where there is no open period. They are
+/// its own again up to its quota, so that its price never counts for more tokens than it bought; what is beyond that is as
+/// if it had rolled over.
 pub(super) fn give_back(state: &mut AccountState, journal: &mut Journal, model: &str, lot: LotId, tokens: u64) {
     let Some(subscription) = &mut state.subscription else { return };
     if tokens == 0 {
         return;
     }
+    let quota = state.plan.tokens_per_month;
     let (used, held) = (LedgerAccount::TokensUsed(model.into()), LedgerAccount::TokensHeld(state.id));
-    match subscription.tokens.iter_mut().find(|lot| !lot.rolled_over) {
+    let mut back = |tokens, lot| journal.tokens(used.clone(), held.clone(), tokens, Code::TokensReturned, lot);
+    let own = subscription.tokens.iter().position(|lot| !lot.rolled_over);
+    let room = own.map_or(quota, |own| subscription.tokens[own].granted - subscription.tokens[own].remaining);
+    let (fits, beyond) = (tokens.min(room), tokens.saturating_sub(room));
+    match own {
         Some(own) => {
-            journal.tokens(used, held, tokens, Code::TokensReturned, own.id);
-            own.remaining += tokens;
-            own.granted = own.granted.max(own.remaining);
+            let own = &mut subscription.tokens[own];
+            back(fits, own.id);
+            own.remaining += fits;
         }
-        None => {
-            journal.tokens(used, held, tokens, Code::TokensReturned, lot);
-            subscription.tokens.push(TokenLot { id: lot, granted: tokens, remaining: tokens, rolled_over: false });
+        None if fits > 0 => {
+            back(fits, lot);
+            subscription.tokens.push(TokenLot { id: lot, granted: quota, remaining: fits, rolled_over: false });
         }
+        None => {}
+    }
+    if beyond > 0 {
+        let id = LotId(lot.derive("beyond the quota"));
+        back(beyond, id);
+        let before_own = subscription.tokens.iter().position(|lot| !lot.rolled_over);
+        let at = before_own.unwrap_or(subscription.tokens.len());
+        subscription.tokens.insert(at, TokenLot { id, granted: beyond, remaining: beyond, rolled_over: true });
     }
 }
 

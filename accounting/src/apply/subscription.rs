@@ -3,18 +3,27 @@
 mod close;
 mod open;
 
-use schemas::SubscriptionId;
 use schemas::api::{AtPeriodEnd, ClosedPeriod, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind, Standing};
 use schemas::event::{
     Period, PlanSwitch, SubscriptionCanceledV1, SubscriptionChange, SubscriptionChangedV1, SubscriptionPastDueV1,
     SubscriptionRenewedV1, SubscriptionStartedV1,
 };
+use schemas::{SubscriptionId, Timestamp};
 
 use self::close::{Ending, close};
 use self::open::{NewPeriod, check_terms, open};
 use super::account;
 use crate::journal::Journal;
 use crate::{AccountState, Reason, Subscription};
+
+/// How far a stated moment may be off: clocks are skewed, but a scheduler that fires twice must not renew a period that has
+/// hardly begun, and nobody gets more back of a period than there was of it.
+const TOLERANCE_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Whether `at` is before `limit`, and no skewed clock explains it.
+fn is_long_before(at: Timestamp, limit: Timestamp) -> bool {
+    at.as_micros().saturating_add(TOLERANCE_MICROS) < limit.as_micros()
+}
 
 pub(super) fn started(
     state: &mut AccountState,
@@ -41,10 +50,23 @@ pub(super) fn started(
 pub(super) fn renewed(
     state: &mut AccountState,
     journal: &mut Journal,
+    at: Timestamp,
     data: &SubscriptionRenewedV1,
 ) -> Result<EntryDetail, Reason> {
+    account::open(state)?;
     let ended = end(state, data.subscription_id, data.closes)?;
     let anchor = ended.anchor;
+    let as_decided = match &ended.at_period_end {
+        AtPeriodEnd::Renew => true,
+        AtPeriodEnd::Change { plan } => *plan == data.plan.id,
+        AtPeriodEnd::End => false,
+    };
+    if !as_decided {
+        return Err(Reason::DecidedOtherwise(ended.at_period_end));
+    }
+    if is_long_before(at, data.closes.end) {
+        return Err(Reason::TooEarly { period: data.closes, at });
+    }
     if data.period.start != data.closes.end {
         return Err(Reason::InvalidPeriod(data.period));
     }
@@ -68,6 +90,7 @@ pub(super) fn changed(
     journal: &mut Journal,
     data: &SubscriptionChangedV1,
 ) -> Result<Option<EntryDetail>, Reason> {
+    account::open(state)?;
     let at_period_end = match &data.change {
         SubscriptionChange::AtOnce(switch) => return switched(state, journal, data.subscription_id, switch).map(Some),
         SubscriptionChange::AtPeriodEnd(plan) => {
@@ -88,6 +111,9 @@ fn switched(
     switch: &PlanSwitch,
 ) -> Result<EntryDetail, Reason> {
     let ended = end(state, subscription, switch.closes)?;
+    if is_long_before(switch.period.start, ended.period.start) {
+        return Err(Reason::InvalidPeriod(switch.period));
+    }
     let ending = Ending::Switch { at: switch.period.start, unused: switch.unused };
     let (closed, carried) = close(state, journal, ended, ending)?;
     let next = NewPeriod {
@@ -117,6 +143,9 @@ pub(super) fn canceled(
     data: &SubscriptionCanceledV1,
 ) -> Result<EntryDetail, Reason> {
     let ended = end(state, data.subscription_id, data.closes)?;
+    if is_long_before(data.at, ended.period.start) {
+        return Err(Reason::InvalidPeriod(Period { start: data.at, end: data.closes.end }));
+    }
     let (closed, _) = close(state, journal, ended, Ending::End { at: data.at, unused: data.unused })?;
     state.plan = data.plan_after.clone();
     Ok(entry(data.subscription_id, PlanEntryKind::Canceled, Some(closed), None))

@@ -27,7 +27,7 @@ pub(super) fn check(data: &EventData) -> Result<(), Reason> {
         EventData::PaymentFailed(data) => payment(&data.processor, &data.reason),
         EventData::PaymentRefunded(data) => payment(&data.processor, &data.reason),
         EventData::PaymentDisputed(data) => payment(&data.processor, &data.reason),
-        EventData::PaymentDisputeClosed(_) | EventData::SubscriptionPastDue(_) => Ok(()),
+        EventData::PaymentDisputeClosed(_) | EventData::SubscriptionPastDue(_) | EventData::InvoiceIssued(_) => Ok(()),
         EventData::SubscriptionStarted(data) => keepable("plan.id", &data.plan.id),
         EventData::SubscriptionChanged(data) => match &data.change {
             SubscriptionChange::AtOnce(switch) => keepable("plan.id", &switch.plan.id),

@@ -42,5 +42,6 @@ pub(super) fn recorded(state: &mut AccountState, usage: &Usage<'_>) -> Result<Po
         tokens: usage.tokens,
         plan_tokens,
     };
-    Ok(Posting { transfers: journal.into_transfers(), amount: overage.negated(), balance, detail: Some(detail) })
+    let (transfers, amount) = (journal.into_transfers(), overage.negated());
+    Ok(Posting { transfers, amount, balance, detail: Some(detail), invoice: None })
 }

@@ -142,6 +142,7 @@ fn histories_reach_everything() {
         "inconsistent_tokens",
         "amount_not_cents",
         "never_expires",
+        "too_early",
         "price_mismatch",
         "invalid_period",
         "unknown_subscription",

@@ -3,15 +3,17 @@
 use schemas::catalogue::PlanTerms;
 use schemas::event::{
     AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1, Accuracy, BillingAnchor,
-    CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditGrantedV2, CreditSource, DisputeOutcome, Funding, KeyHash,
-    KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1, OUTCOME_POLICY, Outcome as Ending, PaymentDisputeClosedV1,
-    PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1, Period, PlanSwitch,
-    SubscriptionCanceledV1, SubscriptionChange, SubscriptionChangedV1, SubscriptionPastDueV1, SubscriptionRenewedV1,
-    SubscriptionStartedV1, UnusedCredit, UsageCharge, UsageCorrectedV1, UsageRecordedV1, UsageRecordedV2,
+    CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditGrantedV2, CreditSource, DisputeOutcome, Funding,
+    InvoiceIssuedV1, KeyHash, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1, OUTCOME_POLICY, Outcome as Ending,
+    PaymentDisputeClosedV1, PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1, Period,
+    PlanSwitch, SubscriptionCanceledV1, SubscriptionChange, SubscriptionChangedV1, SubscriptionPastDueV1,
+    SubscriptionRenewedV1, SubscriptionStartedV1, UnusedCredit, UsageCharge, UsageCorrectedV1, UsageRecordedV1,
+    UsageRecordedV2,
 };
 use schemas::usage::{Price, TokenCounts};
 use schemas::{
-    AccountId, DisputeId, Event, EventData, EventId, KeyId, LotId, PaymentId, RequestId, SubscriptionId, Timestamp, Usd,
+    AccountId, DisputeId, Event, EventData, EventId, KeyId, LotId, Offset, PartitionId, PaymentId, RequestId,
+    SubscriptionId, Timestamp, Usd,
 };
 use uuid::Uuid;
 
@@ -27,7 +29,13 @@ pub(super) fn micros(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
 }
 
+/// The operator's own account.
+pub(super) const OPERATOR: u32 = 100;
+
 pub(super) fn account_id(account: u32) -> AccountId {
+    if account == OPERATOR {
+        return AccountId::OPERATOR;
+    }
     AccountId(Uuid::from_u128(0xacc << 64 | u128::from(account)))
 }
 
@@ -344,4 +352,20 @@ pub(super) fn cancel(closes: Period, at: Timestamp, unused: Option<UnusedCredit>
         plan_after: free(),
         reason: "r".into(),
     }))
+}
+
+pub(super) fn invoice(account: u32, month: &str, after: Option<u64>, through: u64) -> InvoiceIssuedV1 {
+    InvoiceIssuedV1 {
+        account_id: account_id(account),
+        month: month.parse().unwrap(),
+        partition: PartitionId(0),
+        after: after.map(Offset),
+        through: Offset(through),
+    }
+}
+
+/// The operator issues it, under the id that it has to have.
+pub(super) fn issue(data: InvoiceIssuedV1, time: Timestamp) -> Event {
+    let (subject, data_id) = (AccountId::OPERATOR, data.event_id());
+    Event { id: data_id, source: "/test".into(), subject, time, data: EventData::InvoiceIssued(data) }
 }

@@ -2,19 +2,19 @@
 //!
 //! `PROPTEST_CASES` sets how many: 10,000 of 200 events and more take about a minute in a release build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rust_decimal::Decimal;
-use schemas::api::AccountStatus;
+use schemas::api::{AccountStatus, AtPeriodEnd};
 use schemas::catalogue::PlanTerms;
 use schemas::event::SubscriptionChange;
-use schemas::{EventData, Usd};
+use schemas::{EventData, LotId, Usd};
 
 use super::events::*;
 use super::memory::Memory;
-use super::naive::{Account, NEVER, Plan, price_beyond};
-use super::random::{ACCOUNTS, Moment, PERIOD, PLANS, Step, moment};
+use super::naive::{Account, AtEnd, NEVER, Plan, price_beyond};
+use super::random::{ACCOUNTS, Decision, Fault, Moment, PERIOD, PLANS, Step, moment};
 use crate::{LedgerAccount, Outcome};
 
 pub(super) fn cents(cents: i64) -> Usd {
@@ -36,13 +36,15 @@ enum Expected {
 /// Both sides of a history.
 pub(super) struct Telling {
     naive: BTreeMap<u32, Account>,
+    /// Accounts and where their invoices begin after; none before the operator's account is open.
+    invoices: Option<BTreeSet<(u32, Option<u64>)>>,
     posted: Vec<bool>,
     pub(super) records: Vec<(u32, Vec<u8>)>,
 }
 
 impl Telling {
     pub(super) fn new() -> Self {
-        Self { naive: BTreeMap::new(), posted: vec![], records: vec![] }
+        Self { naive: BTreeMap::new(), invoices: None, posted: vec![], records: vec![] }
     }
 
     /// Tells the reference; returns the record and what has to become of it. None where the step makes no sense now.
@@ -62,6 +64,9 @@ impl Telling {
             let record = vec![b'{', 0xff];
             self.push(moment.account, record.clone(), false);
             return Some((moment.account, record, Expected::Quarantined));
+        }
+        if let Step::Invoice { of, after, fault } = moment.step {
+            return Some(self.tell_invoice(id, moment.time, of, after, fault));
         }
         let (data, applies) = match (&moment.step, self.naive.get_mut(&moment.account)) {
             (Step::Open, None) => {
@@ -85,6 +90,44 @@ impl Telling {
         Some((moment.account, record, expected))
     }
 
+    fn tell_invoice(
+        &mut self,
+        id: u32,
+        time: i64,
+        of: u32,
+        after: Option<u64>,
+        fault: Fault,
+    ) -> (u32, Vec<u8>, Expected) {
+        let Some(issued) = &mut self.invoices else {
+            self.invoices = Some(BTreeSet::new());
+            let record = event_of(OPERATOR, id, micros(time), open()).encode().unwrap();
+            self.push(OPERATOR, record.clone(), true);
+            return (OPERATOR, record, Expected::Applied);
+        };
+        let of_whom = if fault == Fault::OfTheOperator { OPERATOR } else { of };
+        let month = if fault == Fault::TooEarly { "1970-01" } else { "1969-12" };
+        let through = after.unwrap_or(0) + u64::from(fault != Fault::EmptyRange);
+        let after = if fault == Fault::EmptyRange { Some(through) } else { after };
+        let event = issue(invoice(of_whom, month, after, through), micros(time));
+        let expected = match fault {
+            Fault::CustomersStream | Fault::OtherId => Expected::Quarantined,
+            _ if issued.contains(&(of_whom, after)) => Expected::Duplicate,
+            Fault::None => Expected::Applied,
+            Fault::OfTheOperator | Fault::EmptyRange | Fault::TooEarly => Expected::Quarantined,
+        };
+        if expected == Expected::Applied {
+            issued.insert((of, after));
+        }
+        let (subject, event) = match fault {
+            Fault::CustomersStream => (of, event_of(of, id, micros(time), event.data)),
+            Fault::OtherId => (OPERATOR, event_of(OPERATOR, id, micros(time), event.data)),
+            _ => (OPERATOR, event),
+        };
+        let record = event.encode().unwrap();
+        self.push(subject, record.clone(), expected != Expected::Quarantined);
+        (subject, record, expected)
+    }
+
     fn push(&mut self, account: u32, record: Vec<u8>, posts: bool) {
         self.records.push((account, record));
         self.posted.push(posts);
@@ -105,7 +148,7 @@ impl Telling {
 fn tell_account(account: &mut Account, step: &Step, id: u32, now: i64) -> Option<(EventData, bool)> {
     let is_open = !account.closed;
     Some(match *step {
-        Step::Open | Step::Garbage | Step::Repeat { .. } => return None,
+        Step::Open | Step::Garbage | Step::Repeat { .. } | Step::Invoice { .. } => return None,
         Step::Suspend => {
             account.suspended.insert(None);
             (suspend(), is_open)
@@ -184,11 +227,6 @@ fn tell_correction(
     let which = which.checked_rem(account.usage.len())?;
     let (&event, &before) = account.usage.iter().nth(which)?;
     let counted = |counts: [u64; 3]| tokens(counts[0] + counts[1], counts[1], counts[2]);
-    let returned = before.covered.saturating_sub(counts.iter().sum());
-    // More tokens than the plan grants would make parts of cents of what is unused.
-    if account.sub.is_some_and(|sub| sub.own + returned > account.plan.quota) {
-        return None;
-    }
     let mut stated = charge(counted(before.counts), before.covered, cents(before.cents));
     if stale {
         stated.funding.credit_usd = cents(before.cents + 1);
@@ -211,8 +249,14 @@ fn tell_period(account: &mut Account, step: &Step, id: u32, now: i64) -> Option<
             let sub = account.sub?;
             let closes = period(sub.start - i64::from(stale), sub.end);
             let data = renew(closes, terms(PLANS[plan]), period(sub.end, sub.end + PERIOD), token_lot, payment);
+            let as_decided = match sub.at_end {
+                AtEnd::Renewal => true,
+                AtEnd::Plan(decided) => decided == PLANS[plan].id,
+                AtEnd::Nothing => false,
+            };
             let rolled = account.end_period(true);
-            Some((data, account.open_period(PLANS[plan], sub.end, sub.end + PERIOD, rolled, payment) && !stale))
+            let opened = account.open_period(PLANS[plan], sub.end, sub.end + PERIOD, rolled, payment);
+            Some((data, opened && as_decided && !account.closed && !stale))
         }
         Step::Switch { plan, at, lot, stale } => {
             let sub = account.sub?;
@@ -222,7 +266,7 @@ fn tell_period(account: &mut Account, step: &Step, id: u32, now: i64) -> Option<
             let data = change_at_once(switch(closes, back, terms(PLANS[plan]), period(at, at + PERIOD), token_lot));
             let carried = account.end_early(at, lot, true);
             let opened = carried.is_some_and(|rolled| account.open_period(PLANS[plan], at, at + PERIOD, rolled, None));
-            Some((data, opened && !stale))
+            Some((data, opened && !account.closed && !stale))
         }
         _ => None,
     }
@@ -231,8 +275,18 @@ fn tell_period(account: &mut Account, step: &Step, id: u32, now: i64) -> Option<
 fn tell_plan(account: &mut Account, step: &Step) -> Option<(EventData, bool)> {
     match *step {
         Step::Plan { plan } => {
-            let decided = plan.map(|plan| SubscriptionChange::AtPeriodEnd(terms(PLANS[plan])));
-            Some((change(decided.unwrap_or(SubscriptionChange::EndAtPeriodEnd)), account.sub.is_some()))
+            let (decided, at_end) = match plan {
+                Decision::Plan(plan) => {
+                    (SubscriptionChange::AtPeriodEnd(terms(PLANS[plan])), AtEnd::Plan(PLANS[plan].id))
+                }
+                Decision::End => (SubscriptionChange::EndAtPeriodEnd, AtEnd::Nothing),
+                Decision::Stay => (SubscriptionChange::StayAsItIs, AtEnd::Renewal),
+            };
+            let applies = account.sub.is_some() && !account.closed;
+            if let Some(sub) = &mut account.sub {
+                sub.at_end = at_end;
+            }
+            Some((change(decided), applies))
         }
         Step::PastDue { stale } => {
             let sub = account.sub.as_mut()?;
@@ -274,9 +328,23 @@ fn compare(memory: &Memory, number: u32, naive: &Account) {
         (false, false) => AccountStatus::Suspended,
     };
     assert_eq!(
-        (state.status(), state.keys.len(), state.payments.len()),
-        (status, naive.keys.len(), naive.payments.len())
+        (state.status(), state.keys.len(), state.decided_disputes.len()),
+        (status, naive.keys.len(), naive.decided.len())
     );
+    let left: Vec<_> = state.payments.iter().map(|(id, payment)| (*id, payment.left)).collect();
+    let expected: Vec<_> = naive.payments.iter().map(|(id, payment)| (payment_id(*id), cents(payment.left))).collect();
+    assert_eq!(left, expected);
+    // Which lot has what, in the order in which they are spent.
+    let mut spent_next: Vec<(LotId, i64)> = vec![];
+    for coin in &naive.coins {
+        match spent_next.last_mut() {
+            Some((lot, count)) if *lot == lot_id(coin.label) => *count += 1,
+            _ => spent_next.push((lot_id(coin.label), 1)),
+        }
+    }
+    let lots: Vec<_> = state.lots.iter().map(|lot| (lot.id, lot.remaining)).collect();
+    let expected: Vec<_> = spent_next.into_iter().map(|(lot, count)| (lot, cents(count))).collect();
+    assert_eq!(lots, expected);
 
     // What is funded, posted and left agrees with the operator's books, and is never below zero (I6).
     assert_eq!(book(LedgerAccount::CustomerCredit(id)), -cents(coins).as_decimal());
@@ -295,6 +363,12 @@ fn compare(memory: &Memory, number: u32, naive: &Account) {
     };
     let live = state.subscription.as_ref().unwrap();
     assert_eq!((live.period, live.deferred), (period(sub.start, sub.end), cents(sub.price)));
+    let at_end = match sub.at_end {
+        AtEnd::Renewal => AtPeriodEnd::Renew,
+        AtEnd::Plan(plan) => AtPeriodEnd::Change { plan: plan.into() },
+        AtEnd::Nothing => AtPeriodEnd::End,
+    };
+    assert_eq!(live.at_period_end, at_end);
     let is_past_due = matches!(live.standing, schemas::api::Standing::PastDue { .. });
     let of =
         |rolled_over| live.tokens.iter().filter(|lot| lot.rolled_over == rolled_over).map(|lot| lot.remaining).sum();
@@ -352,6 +426,10 @@ proptest! {
                 compare(&memory, account, naive);
             }
             compare_books(&memory, &telling.naive);
+        }
+        if let Some(issued) = &telling.invoices {
+            let operator = &memory.accounts[&account_id(OPERATOR)];
+            prop_assert_eq!(operator.invoices_issued, issued.len() as u64);
         }
         for (account, naive) in &telling.naive {
             compare(&memory, *account, naive);

@@ -45,6 +45,15 @@ pub(super) struct Sub {
     pub(super) own: u64,
     pub(super) rolled: u64,
     pub(super) past_due: bool,
+    pub(super) at_end: AtEnd,
+}
+
+/// What is decided for a period's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    Renewal,
+    Plan(&'static str),
+    Nothing,
 }
 
 /// Tokens of a request by what they cost: prompt, cached prompt, completion at three, one and two cents.
@@ -82,6 +91,7 @@ pub(super) struct Account {
     pub(super) sub: Option<Sub>,
     pub(super) payments: BTreeMap<u32, Payment>,
     pub(super) disputes: BTreeMap<u32, Dispute>,
+    pub(super) decided: BTreeSet<u32>,
     pub(super) keys: BTreeSet<u32>,
     pub(super) closed: bool,
     pub(super) suspended: BTreeSet<Option<u32>>,
@@ -114,6 +124,7 @@ impl Account {
             sub: None,
             payments: BTreeMap::new(),
             disputes: BTreeMap::new(),
+            decided: BTreeSet::new(),
             keys: BTreeSet::new(),
             closed: false,
             suspended: BTreeSet::new(),
@@ -180,6 +191,9 @@ impl Account {
     }
 
     pub(super) fn expire(&mut self, label: u32, now: i64) -> bool {
+        if self.disputes.values().flat_map(|dispute| &dispute.frozen).any(|coin| coin.label == label) {
+            return false;
+        }
         let mine: Vec<Coin> = self.coins.iter().filter(|coin| coin.label == label).copied().collect();
         if mine.iter().any(|coin| coin.expires_at > now) {
             return false;
@@ -221,6 +235,9 @@ impl Account {
         self.use_tokens(more);
         if let Some(sub) = &mut self.sub {
             sub.own += before.covered - kept;
+            let beyond = sub.own.saturating_sub(self.plan.quota);
+            sub.own -= beyond;
+            sub.rolled += beyond;
             self.sums.used -= i64::try_from(before.covered - kept).unwrap();
         }
         if back > 0 {
@@ -248,9 +265,7 @@ impl Account {
     fn use_up(&mut self, payment: u32, cents: i64) -> Option<u32> {
         let found = self.payments.get_mut(&payment).filter(|found| cents > 0 && cents <= found.left)?;
         found.left -= cents;
-        let label = found.label;
-        self.payments.retain(|_, payment| payment.left > 0);
-        Some(label)
+        Some(found.label)
     }
 
     pub(super) fn refund(&mut self, payment: u32, cents: i64) -> bool {
@@ -261,7 +276,7 @@ impl Account {
     }
 
     pub(super) fn dispute(&mut self, dispute: u32, payment: u32, cents: i64, suspend: bool) -> bool {
-        if self.disputes.contains_key(&dispute) {
+        if self.disputes.contains_key(&dispute) || self.decided.contains(&dispute) {
             return false;
         }
         let Some(label) = self.use_up(payment, cents) else { return false };
@@ -281,10 +296,11 @@ impl Account {
         }
         let Dispute { payment, label, amount, frozen } = self.disputes.remove(&id).unwrap();
         self.sums.disputed -= amount;
+        self.decided.insert(id);
         if won {
             self.sums.cleared += amount;
             self.put(&frozen);
-            self.payments.entry(payment).or_insert(Payment { left: 0, label }).left += amount;
+            self.payments.get_mut(&payment).unwrap().left += amount;
         } else {
             self.spend(amount - count(&frozen), Some(label));
         }
@@ -302,7 +318,15 @@ impl Account {
         let first = payment.map(|payment| self.payments[&payment].label);
         self.spend(plan.price, first);
         self.plan = plan;
-        self.sub = Some(Sub { start, end, price: plan.price, own: plan.quota, rolled, past_due: false });
+        self.sub = Some(Sub {
+            start,
+            end,
+            price: plan.price,
+            own: plan.quota,
+            rolled,
+            past_due: false,
+            at_end: AtEnd::Renewal,
+        });
         self.sums.issued += plan.quota;
         true
     }

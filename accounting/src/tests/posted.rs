@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use schemas::EventData;
 use schemas::api::{AccountStatus, AtPeriodEnd, Standing};
 use schemas::event::SubscriptionChange;
+use schemas::{Event, EventData};
 
 use super::events::*;
+use super::memory::Memory;
 use super::saga::Saga;
-use crate::Outcome;
+use crate::{IssuedInvoice, Outcome};
 
 /// Accounts as they are shown here: without the customer they belong to.
 fn short(transfers: &[crate::Transfer]) -> Vec<String> {
@@ -58,6 +59,7 @@ fn every_event_type_posts_what_it_should() {
     payments();
     disputes();
     subscriptions();
+    invoices();
     let every: BTreeSet<String> =
         schemas::json_schema::all().into_iter().map(|(name, _)| name.replace(".json", "")).collect();
     SEEN.with_borrow(|seen| assert_eq!(*seen, every));
@@ -213,7 +215,7 @@ fn corrections() {
     let base = [open(), grant(1, usd("1"), 1), usage_v2(price, recorded.tokens)];
     let back = ["liability:customer-credit > revenue:usage:m 0.22 usage_corrected"];
     let saga = check(&base, correct(103, price, recorded, tokens(10, 10, 4), 2), &back, "0.22", "0.82");
-    assert_eq!(saga.state().corrections[&event_id(103)], charge(tokens(10, 10, 4), 0, usd("0.18")));
+    assert_eq!(saga.state().corrections[&event_id(103)].charge, charge(tokens(10, 10, 4), 0, usd("0.18")));
     let more = ["revenue:usage:m > liability:customer-credit 0.02 usage_corrected"];
     check(&base, correct(103, price, recorded, tokens(10, 0, 6), 2), &more, "-0.02", "0.58");
     check(&base, correct(103, price, recorded, recorded.tokens, 2), &[], "0", "0.6");
@@ -251,6 +253,67 @@ fn corrections() {
     let by_plan = ["tokens:used:m > tokens:held 1 tokens_used"];
     let saga = check(&renewed, correct(104, price, recorded, tokens(10, 0, 6), 2), &by_plan, "0", "0.94");
     assert_eq!(saga.state().plan_tokens(), 11);
+    returned_tokens();
+}
+
+/// Tokens that come back are the open period's own up to its quota. Those beyond it are as if they had rolled over, so
+/// they make no money of a price that did not buy them.
+fn returned_tokens() {
+    let (first, price) = (period(0, 1000), cents_price());
+    let all = charge(tokens(1000, 0, 0), 1000, usd("0"));
+    let p = plan("p", "10", 1000, 1000);
+    let mut history = vec![
+        open(),
+        pay(1, 1, usd("40"), None),
+        start(p.clone(), first, 7, None),
+        renew(first, p.clone(), period(1000, 2000), 8, None),
+        usage_v2(price, tokens(1000, 0, 0)),
+        usage_v2(price, tokens(600, 0, 0)),
+    ];
+    // What rolled over was used by mistake, then 600 of the 1,000 own tokens.
+    let back = ["tokens:held > tokens:used:m 600 tokens_returned", "tokens:held > tokens:used:m 400 tokens_returned"];
+    history.push(correct(105, price, all, tokens(0, 0, 0), 9));
+    let correction = history.pop().unwrap();
+    let saga = check(&history, correction.clone(), &back, "0", "20");
+    let lots = &saga.state().subscription.as_ref().unwrap().tokens;
+    let shown: Vec<_> = lots.iter().map(|lot| (lot.granted, lot.remaining, lot.rolled_over)).collect();
+    assert_eq!(shown, [(400, 400, true), (1000, 1000, false)]);
+    // An upgrade at half time: half of the price, half of the quota, and none of what is beyond it.
+    history.push(correction);
+    let upgrade =
+        switch(period(1000, 2000), unused(usd("10"), 10), plan("q", "20", 5000, 5000), period(1500, 2500), 11);
+    let upgraded = [
+        format!("{CREDIT} > liability:deferred-plan-revenue 5 plan_unused"),
+        "revenue:plan:p > liability:deferred-plan-revenue 5 plan_earned".to_owned(),
+        "tokens:lapsed:p > tokens:held 500 tokens_lapsed".to_owned(),
+        format!("liability:deferred-plan-revenue > {CREDIT} 20 plan_price"),
+        "tokens:held > tokens:issued:q 5000 tokens_granted".to_owned(),
+    ];
+    let saga = check(&history, change_at_once(upgrade), &upgraded.each_ref().map(String::as_str), "-15", "5");
+    assert_eq!(saga.state().plan_tokens(), 5900);
+
+    // None of its own are left: they come into a lot of their own; and a plan by time alone has no quota to fill.
+    let used_up = [
+        open(),
+        start(plan("p", "0", 10, 10), first, 7, None),
+        usage_v2(price, tokens(10, 0, 0)),
+        correct(103, price, charge(tokens(10, 0, 0), 10, usd("0")), tokens(4, 0, 0), 9),
+    ];
+    let saga = Saga::of(&used_up);
+    let lots = &saga.state().subscription.as_ref().unwrap().tokens;
+    let shown: Vec<_> = lots.iter().map(|lot| (lot.id, lot.granted, lot.remaining, lot.rolled_over)).collect();
+    assert_eq!(shown, [(lot_id(9), 10, 6, false)]);
+    let flat = [
+        open(),
+        start(plan("p", "0", 10, 10), first, 7, None),
+        usage_v2(price, tokens(10, 0, 0)),
+        renew(first, plan("flat", "0", 0, 0), period(1000, 2000), 8, None),
+        correct(103, price, charge(tokens(10, 0, 0), 10, usd("0")), tokens(4, 0, 0), 9),
+    ];
+    let saga = Saga::of(&flat);
+    let lots = &saga.state().subscription.as_ref().unwrap().tokens;
+    let shown: Vec<_> = lots.iter().map(|lot| (lot.granted, lot.remaining, lot.rolled_over)).collect();
+    assert_eq!(shown, [(6, 6, true)]);
 }
 
 fn payments() {
@@ -315,7 +378,7 @@ fn disputes() {
     let pays = [lost("liability:frozen-credit", "5"), lost("liability:frozen-credit", "1"), lost(DEBT, "14")];
     let saga = check(&spent, decide(1, 1, false, false), &pays.each_ref().map(String::as_str), "-14", "-14");
     assert_eq!((saga.state().status(), saga.state().frozen()), (AccountStatus::Suspended, Some(usd("0"))));
-    assert!(saga.state().payments.is_empty());
+    assert_eq!(saga.state().payments[&payment_id(1)].left, usd("0"));
     spent.push(pay(2, 3, usd("10"), None));
     let pays = [
         lost("liability:frozen-credit", "5"),
@@ -409,6 +472,30 @@ fn subscriptions() {
     ];
     let refunded = cancel(first, micros(400), Some(unused(usd("10"), 9)));
     check(&running, refunded, &back.each_ref().map(String::as_str), "6", "41");
+}
+
+/// Numbers are counted in the operator's stream; a range that is invoiced already uses none up.
+fn invoices() {
+    let mut memory = Memory::default();
+    let mut take = |event: &Event| memory.take(0, &[event.encode().unwrap()]).remove(0).outcome;
+    assert!(matches!(take(&event_of(OPERATOR, 1, micros(1), open())), Outcome::Applied(_)));
+    for (account, after, through, number) in
+        [(1, None, 9, Some(1)), (2, None, 7, Some(2)), (1, None, 12, None), (1, Some(9), 12, Some(3))]
+    {
+        let data = invoice(account, "1969-12", after, through);
+        let issued = issue(data, micros(0));
+        SEEN.with_borrow_mut(|seen| seen.insert(schema_of(&issued.data)));
+        let expected = number.map(|number| IssuedInvoice { number, event: data });
+        match (take(&issued), expected) {
+            (Outcome::Applied(posting), Some(_)) => {
+                assert_eq!((posting.invoice, posting.transfers, posting.detail), (expected, vec![], None));
+                assert_eq!((posting.amount, posting.balance), (usd("0"), usd("0")));
+            }
+            (Outcome::Duplicate, None) => {}
+            (other, _) => panic!("{other:?}: {data:?}"),
+        }
+    }
+    assert_eq!(memory.accounts[&account_id(OPERATOR)].invoices_issued, 3);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use schemas::api::AtPeriodEnd;
 use schemas::event::{BillingAnchor, CreditSource, SubscriptionChange};
-use schemas::{EventData, SubscriptionId};
+use schemas::{Event, EventData, Month, Offset, SubscriptionId};
 
 use super::events::*;
+use super::memory::Memory;
 use super::saga::Saga;
 use crate::{AccountState, ChainHash, Fold, Outcome, Reason, RecordRef};
 
@@ -41,6 +43,9 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         | Reason::LotExists(_)
         | Reason::NeverExpires(_)
         | Reason::NotExpired(_)
+        | Reason::LotFrozen(_)
+        | Reason::DecidedOtherwise(_)
+        | Reason::TooEarly { .. }
         | Reason::AmountNotPositive(_)
         | Reason::AmountNotCents(_)
         | Reason::OutOfRange
@@ -57,7 +62,12 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         | Reason::UnknownSubscription(_)
         | Reason::OtherPeriod { .. }
         | Reason::InvalidPeriod(_)
-        | Reason::PriceMismatch { .. } => reason.code(),
+        | Reason::PriceMismatch { .. }
+        | Reason::NotTheOperator
+        | Reason::OperatorAccount
+        | Reason::EmptyRange { .. }
+        | Reason::OtherInvoice { .. }
+        | Reason::MonthNotOver(_) => reason.code(),
     };
     let (stated, open) = (period(0, 1), period(0, 2));
     let money = usd("1");
@@ -73,6 +83,9 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         Reason::LotExists(lot_id(1)),
         Reason::NeverExpires(lot_id(1)),
         Reason::NotExpired(lot_id(1)),
+        Reason::LotFrozen(lot_id(1)),
+        Reason::DecidedOtherwise(AtPeriodEnd::End),
+        Reason::TooEarly { period: open, at: micros(0) },
         Reason::AmountNotPositive(money),
         Reason::AmountNotCents(money),
         Reason::OutOfRange,
@@ -90,6 +103,11 @@ pub(super) fn every_code() -> BTreeSet<&'static str> {
         Reason::OtherPeriod { stated, open },
         Reason::InvalidPeriod(stated),
         Reason::PriceMismatch { stated: money, charged: money },
+        Reason::NotTheOperator,
+        Reason::OperatorAccount,
+        Reason::EmptyRange { after: None, through: Offset(0) },
+        Reason::OtherInvoice { stated: event_id(1), derived: event_id(2) },
+        Reason::MonthNotOver(Month::holding(micros(0))),
     ]
     .map(of)
     .into()
@@ -103,9 +121,40 @@ fn what_is_quarantined_changes_nothing() {
     usage_and_corrections(&mut table);
     payments_and_disputes(&mut table);
     subscriptions(&mut table);
+    invoices(&mut table);
     texts(&mut table);
     records(&mut table);
     assert_eq!(table.codes, every_code());
+}
+
+fn invoices(table: &mut Table) {
+    let opened = event_of(OPERATOR, 1, micros(1), open());
+    let mut check = |event: Event, code: &'static str| {
+        let mut memory = Memory::default();
+        memory.take(0, &[opened.encode().unwrap()]);
+        memory.take(0, &[event_of(1, 2, micros(1), open()).encode().unwrap()]);
+        let before = memory.accounts.clone();
+        let Outcome::Quarantined(reason) = memory.take(0, &[event.encode().unwrap()]).remove(0).outcome else {
+            panic!("not quarantined: {event:?}")
+        };
+        assert_eq!((reason.code(), &memory.accounts), (code, &before), "{reason}: {event:?}");
+        assert!(!reason.to_string().is_empty());
+        table.codes.insert(code);
+    };
+    let data = invoice(1, "1969-12", Some(3), 9);
+    check(Event { subject: account_id(1), ..issue(data, micros(0)) }, "not_the_operator");
+    check(Event { subject: account_id(7), ..issue(data, micros(0)) }, "not_the_operator");
+    for customers in [key(1), suspend(), close(), grant(1, usd("5"), 1), usage(1), pay(1, 1, usd("5"), None)] {
+        check(event_of(OPERATOR, 3, micros(1), customers), "operator_account");
+    }
+    check(issue(invoice(OPERATOR, "1969-12", None, 9), micros(0)), "operator_account");
+    check(issue(invoice(1, "1969-12", Some(9), 9), micros(0)), "empty_range");
+    check(issue(invoice(1, "1969-12", Some(9), 8), micros(0)), "empty_range");
+    let other = issue(invoice(1, "1969-12", None, 9), micros(0));
+    check(Event { id: other.id, ..issue(data, micros(0)) }, "other_invoice");
+    check(issue(invoice(1, "1970-01", None, 9), micros(0)), "month_not_over");
+    check(issue(data, micros(-1)), "month_not_over");
+    check(event_of(OPERATOR, 4, micros(1), open()), "already_open");
 }
 
 fn accounts_and_keys(table: &mut Table) {
@@ -125,6 +174,15 @@ fn accounts_and_keys(table: &mut Table) {
     let closed = [open(), key(1), close()];
     for data in [key(2), suspend(), reinstate(), close(), start(free(), period(0, 1), 1, None)] {
         table.check(&closed, data, "account_closed");
+    }
+    let subscribed = [open(), start(free(), period(0, 1), 1, None), close()];
+    let goes_on = [
+        renew(period(0, 1), free(), period(1, 2), 2, None),
+        change(SubscriptionChange::StayAsItIs),
+        change_at_once(switch(period(0, 1), unused(usd("0"), 3), free(), period(1, 2), 2)),
+    ];
+    for data in goes_on {
+        table.check(&subscribed, data, "account_closed");
     }
     table.check(&[open(), key(1)], key(1), "key_exists");
     table.check(&[open()], rename_key(1, "x"), "unknown_key");
@@ -151,6 +209,15 @@ fn credit(table: &mut Table) {
     table.check(&[open(), take(None, usd("9000000"))], take(None, usd("0.01")), "out_of_range");
     table.check(&[open(), grant(1, usd("5"), 1)], expire(1), "not_expired");
     table.check(&[open(), grant_until(1, usd("5"), 1, Some(micros(2)))], expire(1), "not_expired");
+    let part = [
+        open(),
+        grant_until(1, usd("5"), 1, Some(micros(1))),
+        pay(1, 2, usd("6"), None),
+        dispute(1, 1, usd("6"), true),
+    ];
+    let mut whole = part.to_vec();
+    whole.insert(3, take(Some(2), usd("6")));
+    table.check(&whole, expire(1), "lot_frozen");
     let mut trial = grant_until(1, usd("5"), 1, Some(micros(2)));
     if let EventData::CreditGrantedV2(data) = &mut trial {
         data.source = CreditSource::Trial;
@@ -174,20 +241,39 @@ fn usage_and_corrections(table: &mut Table) {
 
     let recorded = charge(tokens(10, 0, 5), 0, usd("0.40"));
     let used = [open(), usage_v2(cents_price(), recorded.tokens)];
-    let correct = |before, now, lot| correct(102, cents_price(), before, now, lot);
+    let correct_first = |before, now, lot| correct(102, cents_price(), before, now, lot);
     let stated = charge(recorded.tokens, 0, usd("0.41"));
-    table.check(&used, correct(stated, tokens(1, 0, 1), 1), "cost_mismatch");
+    table.check(&used, correct_first(stated, tokens(1, 0, 1), 1), "cost_mismatch");
     let beyond = charge(recorded.tokens, 16, usd("0"));
-    table.check(&used, correct(beyond, tokens(1, 0, 1), 1), "inconsistent_tokens");
+    table.check(&used, correct_first(beyond, tokens(1, 0, 1), 1), "inconsistent_tokens");
+    // Whatever a plan is said to have covered: no tokens come from nowhere.
+    let subscribed = [open(), start(plan("p", "0", 10, 0), period(0, 1000), 7, None)];
+    for prompt in [1_000_000_001, u64::MAX] {
+        let invented = charge(tokens(prompt, 0, 0), prompt, usd("0"));
+        table.check(&subscribed, correct(102, cents_price(), invented, tokens(0, 0, 0), 1), "inconsistent_tokens");
+    }
     let broken = charge(tokens(1, 2, 0), 0, usd("0"));
-    table.check(&used, correct(broken, tokens(1, 0, 1), 1), "inconsistent_tokens");
-    table.check(&used, correct(recorded, tokens(1, 2, 0), 1), "inconsistent_tokens");
-    table.check(&used, correct(recorded, tokens(0, 0, 450_000_001), 1), "out_of_range");
+    table.check(&used, correct_first(broken, tokens(1, 0, 1), 1), "inconsistent_tokens");
+    table.check(&used, correct_first(recorded, tokens(1, 2, 0), 1), "inconsistent_tokens");
+    table.check(&used, correct_first(recorded, tokens(0, 0, 450_000_001), 1), "out_of_range");
     let mut corrected = used.to_vec();
-    corrected.push(correct(recorded, tokens(1, 0, 1), 1));
-    table.check(&corrected, correct(recorded, tokens(1, 0, 1), 2), "stale_correction");
+    corrected.push(correct_first(recorded, tokens(1, 0, 1), 1));
+    table.check(&corrected, correct_first(recorded, tokens(1, 0, 1), 2), "stale_correction");
+    let now = charge(tokens(1, 0, 1), 0, usd("0.05"));
+    let mut other_model = correct_first(now, tokens(1, 0, 0), 2);
+    if let EventData::UsageCorrected(data) = &mut other_model {
+        data.model = "dearer".into();
+    }
+    table.check(&corrected, other_model, "stale_correction");
+    let covered =
+        [open(), start(plan("p", "0", 99, 0), period(0, 1000), 7, None), usage_v2(cents_price(), tokens(9, 0, 0))];
+    let stated = charge(tokens(9, 0, 0), 9, usd("0"));
+    let mut once = covered.to_vec();
+    once.push(correct(103, cents_price(), stated, tokens(8, 0, 0), 1));
+    let stated = charge(tokens(8, 0, 0), 8, usd("0"));
+    table.check(&once, correct(103, dollar_price(), stated, tokens(9, 0, 0), 2), "stale_correction");
     let funded = [open(), usage_v2(cents_price(), recorded.tokens), grant(1, usd("5"), 1)];
-    table.check(&funded, correct(recorded, tokens(1, 0, 1), 1), "lot_exists");
+    table.check(&funded, correct_first(recorded, tokens(1, 0, 1), 1), "lot_exists");
 }
 
 fn payments_and_disputes(table: &mut Table) {
@@ -209,7 +295,19 @@ fn payments_and_disputes(table: &mut Table) {
     table.check(&refunded, refund(1, "p", usd("5.01")), "beyond_payment");
     table.check(&refunded, dispute(1, 1, usd("5.01"), true), "beyond_payment");
     let all = [open(), pay(1, 1, usd("20"), None), refund(1, "p", usd("20"))];
-    table.check(&all, refund(1, "p", usd("0.01")), "unknown_payment");
+    table.check(&all, refund(1, "p", usd("0.01")), "beyond_payment");
+    // A processor tells of a payment again, by another event, when nothing of it is left.
+    table.check(&all, pay(1, 2, usd("20"), None), "payment_exists");
+    let gone = [open(), pay(1, 1, usd("20"), None), dispute(1, 1, usd("20"), true)];
+    table.check(&gone, pay(1, 2, usd("20"), None), "payment_exists");
+    let mut lost = gone.to_vec();
+    lost.push(decide(1, 1, false, true));
+    table.check(&lost, pay(1, 2, usd("20"), None), "payment_exists");
+    // And of a dispute, when it is decided.
+    for won in [true, false] {
+        let decided = [open(), pay(1, 1, usd("20"), None), dispute(1, 1, usd("5"), true), decide(1, 1, won, true)];
+        table.check(&decided, dispute(1, 1, usd("5"), true), "dispute_exists");
+    }
 
     let disputed = [open(), pay(1, 1, usd("20"), None), dispute(1, 1, usd("15"), true)];
     table.check(&disputed, dispute(1, 1, usd("1"), true), "dispute_exists");
@@ -268,6 +366,20 @@ fn subscriptions(table: &mut Table) {
         change_at_once(switch(first, unused(usd("10"), 9), small.clone(), period(5, 5), 8)),
         "invalid_period",
     );
+    let day = 24 * 60 * 60 * 1_000_000;
+    let long_before = -day - 1;
+    let before = change_at_once(switch(first, unused(usd("10"), 9), small.clone(), period(long_before, 900), 8));
+    table.check(&running, before, "invalid_period");
+    table.check(&running, cancel(first, micros(long_before), None), "invalid_period");
+    table.check(&running, cancel(first, micros(long_before), Some(unused(usd("10"), 9))), "invalid_period");
+    let decided = |change_: SubscriptionChange| [running.to_vec(), vec![change(change_)]].concat();
+    let again = renew(first, small.clone(), next, 8, None);
+    table.check(&decided(SubscriptionChange::EndAtPeriodEnd), again.clone(), "decided_otherwise");
+    table.check(&decided(SubscriptionChange::AtPeriodEnd(free())), again, "decided_otherwise");
+    let long = period(0, day + 2);
+    let begun = [open(), start(small.clone(), long, 7, None)];
+    let soon = renew(long, small.clone(), period(day + 2, 2 * day), 8, None);
+    table.check(&begun, soon, "too_early");
     let mut zone = start(small.clone(), first, 7, None);
     if let EventData::SubscriptionStarted(data) = &mut zone {
         data.anchor = BillingAnchor { at: micros(0), utc_offset_minutes: 841 };

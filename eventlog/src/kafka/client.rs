@@ -85,6 +85,7 @@ pub(super) fn group_id(config: &KafkaConfig, group: &str) -> String {
 /// doesn't have is an error, never a reason to start elsewhere.
 pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = base(config);
+    let session = config.session_timeout.as_millis();
     client
         .set("group.id", group_id(config, group))
         .set("allow.auto.create.topics", "false")
@@ -92,10 +93,9 @@ pub(super) fn consumer(config: &KafkaConfig, group: &str) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        // A process that died is replaced after this long. One that only seemed dead is refused by the sink.
-        .set("session.timeout.ms", "10000")
-        // How soon a member learns that another one came or left.
-        .set("heartbeat.interval.ms", "1000")
+        .set("session.timeout.ms", session.to_string())
+        // How soon a member learns that another one came or left; several fit into a session.
+        .set("heartbeat.interval.ms", (session / 4).min(1_000).to_string())
         // How much waits in memory for a partition's sink, and how soon it is filled up again.
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.queue.backoff.ms", "20")

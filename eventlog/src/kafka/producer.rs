@@ -100,6 +100,7 @@ mod tests {
             topic: "events".to_owned(),
             partitions: 3,
             replication: 1,
+            session_timeout: Duration::from_secs(10),
             client_id: "test".to_owned(),
         }));
         (cluster, producer.unwrap())

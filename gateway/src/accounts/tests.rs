@@ -47,7 +47,7 @@ fn available(account: &Arc<Account>) -> String {
 
 #[test]
 fn a_hold_is_never_more_than_what_is_available() {
-    let account = Arc::new(Account::new(view("1", 5)));
+    let account = Arc::new(Account::new(view("1", 5), 100));
     let first = hold(&account, "0.7").unwrap();
     assert_eq!(hold(&account, "0.300000000001").unwrap_err(), usd("0.3"));
     let second = hold(&account, "0.3").unwrap();
@@ -60,7 +60,7 @@ fn a_hold_is_never_more_than_what_is_available() {
 
 #[test]
 fn a_charge_counts_once_however_late_or_early_the_view_comes() {
-    let account = Arc::new(Account::new(view("1", 5)));
+    let account = Arc::new(Account::new(view("1", 5), 100));
     hold(&account, "0.5").unwrap().settle(at(7), usd("0.2"));
     assert_eq!(available(&account), "0.8");
     // A view from before the charge.
@@ -78,7 +78,7 @@ fn a_charge_counts_once_however_late_or_early_the_view_comes() {
 
 #[test]
 fn a_debt_is_not_available() {
-    let account = Arc::new(Account::new(view("-0.5", 5)));
+    let account = Arc::new(Account::new(view("-0.5", 5), 100));
     assert_eq!(available(&account), "-0.5");
     assert!(hold(&account, "0").is_err());
 }

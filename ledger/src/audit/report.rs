@@ -26,6 +26,8 @@ pub enum Section {
     Transfers,
     /// Records that can't post.
     Quarantine,
+    /// Invoices, with their numbers.
+    Invoices,
     /// Accounts: status, plan, debt, all but lots and keys.
     Accounts,
     /// Balances kept beside accounts.
@@ -57,6 +59,7 @@ impl Section {
             Self::Postings => "postings",
             Self::Transfers => "transfers",
             Self::Quarantine => "quarantined records",
+            Self::Invoices => "invoices",
             Self::Accounts => "accounts",
             Self::Balances => "balances",
             Self::Lots => "lots",

@@ -41,7 +41,9 @@ fn account(id: u8, lots: u8) -> StoredAccount {
         subscription: None,
         payments: BTreeMap::new(),
         disputes: BTreeMap::new(),
+        decided_disputes: BTreeSet::new(),
         corrections: BTreeMap::new(),
+        invoices_issued: 0,
         version: Offset(0),
     };
     StoredAccount { partition: PartitionId(0), state }

@@ -59,7 +59,7 @@ impl IntoResponse for Failure {
         let (status, code, message) = match self {
             Self::Refused(refusal) => {
                 let status = match refusal {
-                    Refusal::UnknownAccount { .. } => StatusCode::NOT_FOUND,
+                    Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } => StatusCode::NOT_FOUND,
                     Refusal::EmailTaken { .. } => StatusCode::CONFLICT,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
                         StatusCode::UNPROCESSABLE_ENTITY
@@ -125,6 +125,13 @@ impl Named for AccountId {
 impl Named for KeyHash {
     fn refusal(_: String) -> Refusal {
         Refusal::Invalid { field: "hash".into(), detail: "a key hash is 64 hexadecimal digits".into() }
+    }
+}
+
+/// An invoice's number.
+impl Named for u64 {
+    fn refusal(text: String) -> Refusal {
+        Refusal::Invalid { field: "number".into(), detail: format!("`{text}` is not an invoice's number, such as 17") }
     }
 }
 

@@ -58,7 +58,7 @@ impl Ledger {
         let (event, lot) = match &idempotency_key {
             Some(key) => {
                 let key = label("idempotency_key", key, MAX_IDEMPOTENCY_KEY_CHARACTERS)?;
-                (account_id.derive(&format!("grant:{key}")), account_id.derive(&format!("lot:{key}")))
+                (account_id.derive(&format!("grant:{key}")), account_id.derive(&format!("lot:grant:{key}")))
             }
             None => (fresh_id(&*self.parts.outside), fresh_id(&*self.parts.outside)),
         };

@@ -12,7 +12,7 @@ use super::{Ledger, LedgerError};
 use crate::store::Fate;
 
 /// The `source` of events that commands make.
-const SOURCE: &str = "/modelhub/ledger";
+pub(super) const SOURCE: &str = "/modelhub/ledger";
 
 /// Between two looks at a position that another process moves: the first, and the longest.
 const FIRST_POLL: Duration = Duration::from_millis(5);
@@ -83,7 +83,7 @@ impl Ledger {
         Ok(())
     }
 
-    async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
+    pub(super) async fn wait_until_applied(&self, position: Position) -> Result<(), LedgerError> {
         let waited = self.parts.apply_timeout;
         let applied = timeout(waited, self.applied(position));
         applied.await.map_err(|_| LedgerError::NotYetApplied { position, waited })

@@ -10,7 +10,7 @@ use super::{Ledger, LedgerError};
 use crate::sink::view;
 use crate::store::StoredAccount;
 
-/// The most entries of one page of a statement.
+/// The most entries of one page.
 const MAX_ENTRIES: u32 = 1_000;
 
 impl Ledger {
@@ -57,22 +57,33 @@ impl Ledger {
 
     /// A page of an account's statement.
     pub async fn statement(&self, query: StatementQuery) -> Result<Statement, LedgerError> {
-        if !(1..=MAX_ENTRIES).contains(&query.limit) {
-            let detail = format!("{} entries; a page has 1 to {MAX_ENTRIES}", query.limit);
-            return Err(Refusal::Invalid { field: "limit".into(), detail }.into());
-        }
-        self.stored(query.account_id).await?;
+        let account = query.account_id;
+        check_limit(query.limit)?;
+        self.stored(account).await?;
+        let before = match query.from {
+            Some(from) => self.parts.store.cut(account, None, from).await?,
+            None => None,
+        };
+        let last = match query.to {
+            // Where no entry is before that time, the last one is the one before the statement's begin.
+            Some(to) => Some(self.parts.store.cut(account, before, to).await?.or(before)),
+            None => None,
+        };
+        let after = query.after.max(before);
         // One more than asked for tells whether there is a next page.
-        let mut entries = self.parts.store.entries(query.account_id, query.after, query.limit + 1).await?;
+        let mut entries = self.parts.store.entries(account, after, query.limit + 1).await?;
+        if let Some(last) = last {
+            entries.retain(|entry| Some(entry.offset) <= last);
+        }
         let more = entries.len() > query.limit as usize;
         entries.truncate(query.limit as usize);
-        let opening_usd = match (entries.first(), query.after) {
+        let opening_usd = match (entries.first(), after) {
             (Some(first), _) => first.balance_usd.checked_sub(first.amount_usd).ok_or_else(beyond)?,
-            (None, Some(after)) => self.parts.store.balance_at(query.account_id, after).await?,
+            (None, Some(after)) => self.parts.store.balance_at(account, after).await?,
             (None, None) => Usd::ZERO,
         };
         Ok(Statement {
-            account_id: query.account_id,
+            account_id: account,
             opening_usd,
             closing_usd: entries.last().map_or(opening_usd, |last| last.balance_usd),
             next: entries.last().map(|last| last.offset).filter(|_: &Offset| more),
@@ -92,7 +103,16 @@ pub(super) fn balance_of(stored: &StoredAccount) -> Result<Usd, LedgerError> {
     stored.state.balance().ok_or_else(beyond)
 }
 
+/// Refuses a page without entries, or of too many.
+pub(super) fn check_limit(limit: u32) -> Result<(), Refusal> {
+    if (1..=MAX_ENTRIES).contains(&limit) {
+        return Ok(());
+    }
+    let detail = format!("{limit} entries; a page has 1 to {MAX_ENTRIES}");
+    Err(Refusal::Invalid { field: "limit".into(), detail })
+}
+
 /// No account that the fold made gets there.
-fn beyond() -> LedgerError {
+pub(super) fn beyond() -> LedgerError {
     LedgerError::Unavailable("a balance is beyond exact money; run `modelhub audit`".into())
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod credit;
+mod invoices;
 mod waiting;
 
 use schemas::api::{OpenAccount, Refusal};

@@ -6,9 +6,9 @@ use accounting::{AccountState, ChainHash, Entry, FoldedBatch, Key, Lot, Outcome,
 use bytes::Bytes;
 use eventlog::Batch;
 use schemas::api::EntryDetail;
-use schemas::{AccountId, Event, EventId, KeyId, LotId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, Event, EventId, KeyId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
 
-use super::StoredAccount;
+use super::{InvoiceRow, StoredAccount};
 
 /// The longest explanation kept with a quarantined record, in characters; a decoder may quote the record at length.
 const MAX_DETAIL_CHARACTERS: usize = 1_000;
@@ -42,6 +42,8 @@ pub struct Commit {
     pub transfers: Vec<TransferRow>,
     /// Records that can't post.
     pub quarantined: Vec<QuarantineRow>,
+    /// Invoices that were issued.
+    pub invoices: Vec<InvoiceRow>,
 }
 
 /// An event that posted.
@@ -119,6 +121,7 @@ impl Commit {
             postings: Vec::with_capacity(folded.entries.len()),
             transfers: Vec::with_capacity(folded.entries.len()),
             quarantined: Vec::new(),
+            invoices: Vec::new(),
         };
         for (id, after) in folded.accounts {
             commit.account(id, before.get(&id).map(|stored| &stored.state), after)?;
@@ -162,6 +165,10 @@ impl Commit {
     }
 
     fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, chain: ChainHash) {
+        if let Some(invoice) = posting.invoice {
+            let position = Position { partition: self.partition, offset };
+            self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
+        }
         let transfers = (0..).zip(posting.transfers);
         let row = |(index, transfer)| TransferRow { event_id: event.id, offset, index, transfer };
         self.transfers.extend(transfers.map(row));

@@ -2,7 +2,9 @@
 
 mod audited;
 mod copy;
+mod invoices;
 mod reset;
+mod stalled;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,18 @@ use super::{Commit, Fate, Head, Loaded, Store, StoreError, StoredAccount};
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 const CONNECTIONS: u32 = 16;
+
+/// What the server knows our connections by.
+const APPLICATION: &str = "modelhub-ledger";
+
+/// How long a transaction may stand still between two statements. A process that stops in the middle of a commit (a
+/// machine that sleeps, or is cut off) holds the row of its partition's position, and whoever takes the partition over
+/// waits for that; so the server ends the transaction. In the middle
+/// of a statement it does not: see [`stalled`].
+const STANDSTILL: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "5s")];
+
+/// An audit computes between two questions, and holds no row that anybody waits for.
+const PATIENT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// How long a command waits for a connection before it says that the store can't be reached.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,7 +82,7 @@ impl PostgresStore {
             StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"))
         };
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
-        let options = options.application_name("modelhub-ledger");
+        let options = options.application_name(APPLICATION).options(STANDSTILL);
         let pool = pool.connect_with(options).await.map_err(|error| failed(&error))?;
         MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
         Ok(Self { pool })
@@ -169,7 +183,10 @@ impl Store for PostgresStore {
         for statement in PREPARE_SNAPSHOT {
             query(statement).execute(&self.pool).await.map_err(snapshot::failed)?;
         }
-        let transaction = self.pool.begin_with(SNAPSHOT).await.map_err(snapshot::failed)?;
+        let mut transaction = self.pool.begin_with(SNAPSHOT).await.map_err(snapshot::failed)?;
+        query(PATIENT).execute(&mut *transaction).await.map_err(snapshot::failed)?;
+        // The moment is that of the first question.
+        query(snapshot::HEADS).execute(&mut *transaction).await.map_err(snapshot::failed)?;
         Ok(Box::new(PostgresSnapshot(transaction)))
     }
 

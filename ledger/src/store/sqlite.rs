@@ -5,6 +5,7 @@
 //! else, and one sync a batch is cheap.
 
 mod audited;
+mod invoices;
 mod reset;
 mod write;
 
@@ -167,7 +168,9 @@ impl Store for SqliteStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        let transaction = self.readers.begin().await.map_err(snapshot::failed)?;
+        let mut transaction = self.readers.begin().await.map_err(snapshot::failed)?;
+        // The moment is that of the first question.
+        query(snapshot::HEADS).execute(&mut *transaction).await.map_err(snapshot::failed)?;
         Ok(Box::new(SqliteSnapshot(transaction)))
     }
 

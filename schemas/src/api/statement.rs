@@ -14,6 +14,13 @@ pub struct StatementQuery {
     /// Only entries after this offset of the account's partition: the `next` of the page before.
     #[serde(default)]
     pub after: Option<Offset>,
+    /// Only from the first entry on that happened at this time or later.
+    #[serde(default)]
+    pub from: Option<Timestamp>,
+    /// Only up to the entry before the first one, of those, that happened at this time or later. Entries stand in the
+    /// order of the log, so what arrives late belongs to the time of its arrival, and balances add up.
+    #[serde(default)]
+    pub to: Option<Timestamp>,
     /// The most entries wanted in one page.
     pub limit: u32,
 }

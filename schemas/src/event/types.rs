@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 use super::codec::{DecodeError, data};
 use super::{
     AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1, CreditAdjustedV1, CreditGrantedV1,
-    CreditGrantedV2, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1, PaymentDisputeClosedV1, PaymentDisputedV1,
-    PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1, SubscriptionCanceledV1, SubscriptionChangedV1,
-    SubscriptionPastDueV1, SubscriptionRenewedV1, SubscriptionStartedV1, Usage, UsageCorrectedV1, UsageRecordedV1,
-    UsageRecordedV2,
+    CreditGrantedV2, InvoiceIssuedV1, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1, PaymentDisputeClosedV1,
+    PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1, SubscriptionCanceledV1,
+    SubscriptionChangedV1, SubscriptionPastDueV1, SubscriptionRenewedV1, SubscriptionStartedV1, Usage,
+    UsageCorrectedV1, UsageRecordedV1, UsageRecordedV2,
 };
 
 macro_rules! event_types {
@@ -98,6 +98,7 @@ event_types! {
     SubscriptionRenewed(Box<SubscriptionRenewedV1>: SubscriptionRenewedV1) = "subscription.renewed", 1;
     SubscriptionPastDue(SubscriptionPastDueV1: SubscriptionPastDueV1) = "subscription.past_due", 1;
     SubscriptionCanceled(Box<SubscriptionCanceledV1>: SubscriptionCanceledV1) = "subscription.canceled", 1;
+    InvoiceIssued(InvoiceIssuedV1: InvoiceIssuedV1) = "invoice.issued", 1;
 }
 
 impl EventData {

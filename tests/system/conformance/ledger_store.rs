@@ -5,8 +5,12 @@ mod commit;
 mod contacts;
 mod events;
 mod history;
+mod quarantine;
 mod reads;
+mod reset;
+mod snapshot;
 mod stage;
+mod stalled;
 
 /// Runs each of these tests against both adapters.
 macro_rules! suite {
@@ -48,5 +52,11 @@ suite! {
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,
     contacts::everything_is_there_after_a_restart,
+    snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
+    snapshot::rows_come_in_parts_in_log_order,
+    snapshot::sums_and_counts_are_of_everything,
+    snapshot::rows_that_belong_to_nothing_are_told,
+    reset::a_reset_keeps_contacts_and_the_log_gives_the_rest_again,
+    quarantine::what_cannot_post_is_listed_page_by_page_with_where_it_posted_since,
     history::any_history_in_any_batches_is_what_the_fold_makes_of_it,
 }

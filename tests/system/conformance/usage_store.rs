@@ -6,4 +6,5 @@ mod model;
 mod once;
 mod random;
 mod requests;
+mod reset;
 mod statistics;

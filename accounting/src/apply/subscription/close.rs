@@ -75,8 +75,7 @@ fn give_back(
         return Err(Reason::PriceMismatch { stated: credit.price_usd, charged });
     }
     let own = subscription.tokens.iter().filter(|lot| !lot.rolled_over).map(|lot| lot.remaining).sum();
-    // Corrections may have given back more than the period ever granted.
-    let quota = Quota { granted: state.plan.tokens_per_month.max(own), remaining: own };
+    let quota = Quota { granted: state.plan.tokens_per_month, remaining: own };
     let unused = proration::unused(charged, subscription.period, at, quota).ok_or(Reason::OutOfRange)?;
     if unused.price.is_positive() {
         let lot = NewLot {

@@ -80,7 +80,7 @@ async fn statements_add_up_page_by_page() {
     for amount in ["1", "2", "3"] {
         done(rig.ledger.grant_credit(grant(account_id, amount, None)).await);
     }
-    let page = |after, limit| rig.ledger.statement(StatementQuery { account_id, after, limit });
+    let page = |after, limit| rig.ledger.statement(StatementQuery { account_id, after, from: None, to: None, limit });
     let shown = |statement: &Statement| {
         let amounts: Vec<_> = statement.entries.iter().map(|entry| entry.amount_usd.to_string()).collect();
         (statement.opening_usd.to_string(), amounts.join(" "), statement.closing_usd.to_string())
@@ -112,10 +112,12 @@ async fn statements_add_up_page_by_page() {
     {
         assert_eq!(refusal(page(None, limit).await).to_string(), expected);
     }
-    let query = StatementQuery { account_id: stranger(), after: None, limit: 1 };
+    let query = StatementQuery { account_id: stranger(), after: None, from: None, to: None, limit: 1 };
     let unknown = Refusal::UnknownAccount { account: stranger().to_string() };
     assert_eq!(refusal(rig.ledger.statement(query).await), unknown);
     let paid = done(rig.ledger.open_account(open("bob@example.com", "paid")).await).account_id;
-    let empty = done(rig.ledger.statement(StatementQuery { account_id: paid, after: None, limit: 1 }).await);
+    let empty = done(
+        rig.ledger.statement(StatementQuery { account_id: paid, after: None, from: None, to: None, limit: 1 }).await,
+    );
     assert_eq!((shown(&empty), empty.next), (("0".into(), String::new(), "0".into()), None));
 }

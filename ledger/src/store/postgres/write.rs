@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
 use super::copy::{Rows, copy, trillionths};
+use super::{invoices, stalled};
 use crate::store::commit::{PostingRow, TransferRow};
 use crate::store::read::signed;
 use crate::store::{Commit, StoreError};
@@ -71,7 +72,16 @@ const QUARANTINE: &str = "\
     SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[])";
 
 pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
+    let outcome = write(pool, commit).await;
+    if let Err(StoreError::Unavailable { .. }) = &outcome {
+        stalled::end(pool).await;
+    }
+    outcome
+}
+
+async fn write(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await.map_err(refused)?;
+    query(stalled::WAIT).execute(&mut *transaction).await.map_err(refused)?;
     let moved = query(MOVE)
         .bind(i64::from(commit.partition.0))
         .bind(signed(commit.from))
@@ -91,6 +101,7 @@ pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreEr
     lots(&mut transaction, commit).await?;
     keys(&mut transaction, commit).await?;
     quarantine(&mut transaction, commit).await?;
+    invoices::write(&mut transaction, commit).await.map_err(refused)?;
     transaction.commit().await.map_err(refused)
 }
 

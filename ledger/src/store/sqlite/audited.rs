@@ -9,13 +9,14 @@ use schemas::{AccountId, Offset, PartitionId, Position, Usd};
 use sqlx::{FromRow, SqliteConnection, query_as};
 
 use super::load_accounts;
+use crate::store::invoices::{AUDITED, InvoiceColumns};
 use crate::store::read::{signed, unreadable};
 use crate::store::snapshot::{
     self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
     POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
     StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, failed, snapshot,
 };
-use crate::store::{Head, StoreError};
+use crate::store::{Head, InvoiceRow, StoreError};
 
 /// A sum may need more than 64 bits, so it is two.
 const SUMS: [(Side, &str); 2] = [

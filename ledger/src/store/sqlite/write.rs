@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::error::ErrorKind;
 use sqlx::{Sqlite, SqlitePool, Transaction, query};
 
+use super::invoices;
 use crate::store::commit::{PostingRow, QuarantineRow, TransferRow};
 use crate::store::read::signed;
 use crate::store::{Commit, StoreError};
@@ -99,6 +100,7 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
     for row in &commit.quarantined {
         quarantine(&mut transaction, partition, row).await.map_err(refused)?;
     }
+    invoices::write(&mut transaction, commit).await.map_err(refused)?;
     transaction.commit().await.map_err(refused)
 }
 

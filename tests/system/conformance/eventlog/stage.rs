@@ -36,6 +36,7 @@ impl Stage {
             topic: format!("{}events", cluster.topic_prefix()),
             partitions: PARTITIONS,
             replication: 1,
+            session_timeout: Duration::from_secs(10),
             client_id: "conformance".to_owned(),
         })
     }

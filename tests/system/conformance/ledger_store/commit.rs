@@ -17,7 +17,7 @@ const HERE: PartitionId = PartitionId(3);
 const THERE: PartitionId = PartitionId(4);
 
 /// A commit of nothing but a position.
-fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
+pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
     Commit {
         partition,
         from: Offset(from),
@@ -32,6 +32,7 @@ fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         postings: vec![],
         transfers: vec![],
         quarantined: vec![],
+        invoices: vec![],
     }
 }
 
@@ -39,7 +40,7 @@ fn head(next: u64) -> Head {
     Head { next: Offset(next), chain: ChainHash([u8::try_from(next).unwrap(); 32]) }
 }
 
-fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
+pub(super) fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
     PostingRow {
         event_id: event_id(id),
         account_id,
@@ -53,7 +54,7 @@ fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRow {
     }
 }
 
-fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
+pub(super) fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
     let amount = Amount::Usd(amount);
     let transfer = Transfer { debit: to, credit: from, amount, code: Code::Usage, lot: None };
     TransferRow { event_id: event_id(id), offset: Offset(0), index: 0, transfer }
@@ -74,13 +75,15 @@ fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
         subscription: None,
         payments: [].into(),
         disputes: [].into(),
+        decided_disputes: [].into(),
         corrections: [].into(),
+        invoices_issued: 0,
         version: Offset(0),
     };
     (state, debt.negated())
 }
 
-fn lot(amount: Usd, remaining: Usd) -> Lot {
+pub(super) fn lot(amount: Usd, remaining: Usd) -> Lot {
     Lot { id: lot_id(1), source: LotSource::Trial, amount, remaining, priority: 255, expires_at: None, sequence: 0 }
 }
 
