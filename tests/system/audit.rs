@@ -214,7 +214,7 @@ async fn planted_corruption_is_named() {
         ),
         planted(
             "ledger",
-            "INSERT INTO transfers SELECT x'00000000000000000000000000000000', idx, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
+            "INSERT INTO transfers SELECT partition_no, log_offset, x'00000000000000000000000000000000', 1, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
             "strays",
             None,
         ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use schemas::{AccountId, Offset, PartitionId, Position};
 
-use super::reader::{Lost, Read};
+use super::reader::{Decoded, Lost, Read};
 use super::replay::Replay;
 use super::report::{Finding, Report, Section};
 use super::totals::Totals;
@@ -29,18 +29,19 @@ impl Partition<'_> {
         totals: &mut Totals,
         watch: &mut dyn Watch,
     ) -> Result<bool, AuditError> {
-        let mut batches = reader::ahead(Arc::clone(log), self.id, to);
+        let bounds = if self.snapshot.is_some() { reader::COMPARED } else { reader::REPLAYED };
+        let mut batches = reader::ahead(Arc::clone(log), self.id, to, bounds);
         let mut tags = rows::Tags::new(!replay.is_cut());
         while let Some(read) = batches.recv().await {
-            let batch = match read {
-                Read::Batch(batch) => batch,
+            let Decoded { batch, fold } = match read {
+                Read::Batch(decoding) => decoding.await.map_err(std::io::Error::other)?,
                 Read::Lost(lost) => {
                     self.lost(lost).await?;
                     return Ok(false);
                 }
                 Read::Away(error) => return Err(error.into()),
             };
-            let folded = replay.fold(&batch)?;
+            let folded = replay.fold(&batch, fold)?;
             for entry in &folded.entries {
                 watch.entry(self.id, entry);
             }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome, RecordRef};
-use eventlog::{Batch, StoredRecord, partition};
+use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome};
+use bytes::Bytes;
+use eventlog::{Batch, StoredRecord};
 use schemas::{AccountId, Event, Offset, PartitionId, Timestamp};
 
 use super::ids::PostedIds;
+use super::reader::decode;
 use crate::store::{Commit, StoreError, StoredAccount};
 
 /// The state of a partition's accounts, as its records are folded in.
@@ -51,9 +53,9 @@ impl Folded {
         let records = batch.records.iter().filter(|record| kept.contains(&record.offset)).cloned().collect();
         let batch = Batch { records, ..batch.clone() };
         let folded = FoldedBatch { accounts: BTreeMap::new(), entries: self.entries, chain: self.chain };
-        // Without accounts, no balance is beyond exact money.
+        // Without accounts, no balance is beyond exact money. Only the rows matter, not what they are written onto.
         let beyond = || StoreError::unavailable("be audited", "a balance is beyond exact money");
-        Commit::new(&batch, &BTreeMap::new(), folded).ok_or_else(beyond)
+        Commit::new(&batch, ChainHash::GENESIS, &BTreeMap::new(), folded).ok_or_else(beyond)
     }
 }
 
@@ -70,8 +72,13 @@ impl Replay {
         }
     }
 
-    /// Folds the partition's next batch in.
-    pub(super) fn fold(&mut self, batch: &Batch) -> io::Result<Folded> {
+    /// Folds the partition's next batch in, which was decoded to `fold`.
+    pub(super) fn fold(&mut self, batch: &Batch, fold: Fold<Bytes>) -> io::Result<Folded> {
+        if self.cut.is_none() {
+            let entries = self.apply(fold)?;
+            self.keep(&entries)?;
+            return Ok(Folded { entries, chain: self.chain });
+        }
         let mut entries = Vec::with_capacity(batch.records.len());
         let mut together = Vec::new();
         for record in &batch.records {
@@ -89,15 +96,19 @@ impl Replay {
     }
 
     fn fold_all(&mut self, records: &[&StoredRecord]) -> io::Result<Vec<Entry>> {
-        let entries = self.apply(records)?;
+        let entries = self.apply(self.decode(records))?;
         self.keep(&entries)?;
         Ok(entries)
+    }
+
+    fn decode(&self, records: &[&StoredRecord]) -> Fold<Bytes> {
+        decode(records.iter().copied(), self.partition, self.partitions)
     }
 
     /// A record that happened after the cut: whether it posts, only folding it tells. Most accounts have at most one such.
     fn fold_late(&mut self, account: AccountId, record: &StoredRecord) -> io::Result<Vec<Entry>> {
         let (before, chain) = (self.states.get(&account).cloned(), self.chain);
-        let entries = self.apply(&[record])?;
+        let entries = self.apply(self.decode(&[record]))?;
         let is_entry = |entry: &Entry| matches!(&entry.outcome, Outcome::Applied(posting) if posting.detail.is_some());
         if !entries.iter().any(is_entry) {
             self.keep(&entries)?;
@@ -114,10 +125,7 @@ impl Replay {
         Ok(Vec::new())
     }
 
-    fn apply(&mut self, records: &[&StoredRecord]) -> io::Result<Vec<Entry>> {
-        let records = records.iter().map(|record| RecordRef { offset: record.offset, payload: &record.payload });
-        let (here, partitions) = (self.partition, self.partitions);
-        let fold = Fold::decode(records, |account| partition::of(account, partitions) == here);
+    fn apply(&mut self, fold: Fold<Bytes>) -> io::Result<Vec<Entry>> {
         let posted = self.posted.among(&fold.event_ids())?;
         let (entries, chain) = fold.apply_to(&mut self.states, posted, self.chain);
         self.chain = chain;

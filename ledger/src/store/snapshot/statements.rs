@@ -8,9 +8,8 @@ pub(in crate::store) const POSTINGS: &str = "\
     FROM postings WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset, event_id";
 
 pub(in crate::store) const TRANSFERS: &str = "\
-    SELECT t.event_id, CAST(t.idx AS bigint) AS idx, t.debit, t.credit, t.commodity, t.amount, t.code, t.lot_id
-    FROM postings p JOIN transfers t ON t.event_id = p.event_id
-    WHERE p.partition_no = $1 AND p.log_offset >= $2 AND p.log_offset < $3 ORDER BY t.event_id, t.idx";
+    SELECT event_id, CAST(idx AS bigint) AS idx, debit, credit, commodity, amount, code, lot_id
+    FROM transfers WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset, idx";
 
 pub(in crate::store) const QUARANTINED: &str = "\
     SELECT partition_no, log_offset, event_id, account_id, reason, detail, record
@@ -32,7 +31,8 @@ pub(in crate::store) const KEYS: &str = "\
 pub(in crate::store) const COUNTS: &str = "\
     SELECT p.account_id, CAST(count(DISTINCT p.event_id) AS bigint) AS postings,
         CAST(count(t.event_id) AS bigint) AS transfers
-    FROM postings p LEFT JOIN transfers t ON t.event_id = p.event_id GROUP BY p.account_id";
+    FROM postings p LEFT JOIN transfers t ON t.partition_no = p.partition_no AND t.log_offset = p.log_offset
+    GROUP BY p.account_id";
 
 pub(in crate::store) const STRAYS: [(&str, &str); 4] = [
     (
