@@ -146,7 +146,7 @@ async fn ledgers_that_renew_at_the_same_time_renew_once() {
         done(look.await.unwrap());
     }
     assert!(rig.logged().await.0.len() > before);
-    let query = StatementQuery { account_id: account, after: None, limit: 100 };
+    let query = StatementQuery { account_id: account, after: None, from: None, to: None, limit: 100 };
     let entries = done(rig.ledger.statement(query).await).entries;
     let plans = entries.iter().filter(|entry| matches!(entry.detail, EntryDetail::Plan(_)));
     assert_eq!(plans.map(|entry| entry.amount_usd.to_string()).collect::<Vec<_>>(), ["-15", "-15"]);

@@ -30,7 +30,7 @@ async fn a_charge_is_put_right_from_what_it_is_now() {
     check(correct(usage, Some(0), None, None), "1", "4").await;
     check(correct(usage, None, Some(1), Some("a")), "1", "3").await;
     check(correct(usage, Some(2), Some(2), None), "-3", "1").await;
-    let query = StatementQuery { account_id: account, after: None, limit: 100 };
+    let query = StatementQuery { account_id: account, after: None, from: None, to: None, limit: 100 };
     let entries = done(rig.ledger.statement(query).await).entries;
     let corrections = entries.iter().filter(|entry| matches!(entry.detail, EntryDetail::Correction(_)));
     let amounts: Vec<_> = corrections.map(|entry| entry.amount_usd.to_string()).collect();
