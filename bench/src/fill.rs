@@ -1,5 +1,7 @@
 //! Filling a log.
 
+use std::time::Duration;
+
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Record};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -15,8 +17,14 @@ const REACH: usize = 100_000;
 
 /// A log in a topic of its own.
 pub(crate) async fn log(brokers: &str, topic: String, partitions: u32) -> anyhow::Result<KafkaLog> {
-    let config =
-        KafkaConfig { brokers: brokers.to_owned(), topic, partitions, replication: 1, client_id: "bench".to_owned() };
+    let config = KafkaConfig {
+        brokers: brokers.to_owned(),
+        topic,
+        partitions,
+        replication: 1,
+        client_id: "bench".to_owned(),
+        session_timeout: Duration::from_secs(10),
+    };
     Ok(KafkaLog::connect(config).await?)
 }
 

@@ -40,9 +40,10 @@ impl Known {
     ) -> (BTreeMap<AccountId, StoredAccount>, BTreeSet<AccountId>) {
         let (mut known, mut unknown) = (BTreeMap::new(), BTreeSet::new());
         for id in ids {
-            match self.accounts.held.get(id) {
-                Some(held) => drop(known.insert(*id, held.account.clone())),
-                None => drop(unknown.insert(*id)),
+            if let Some(held) = self.accounts.held.get(id) {
+                known.insert(*id, held.account.clone());
+            } else {
+                unknown.insert(*id);
             }
         }
         (known, unknown)
