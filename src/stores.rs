@@ -44,6 +44,26 @@ pub(crate) async fn ledger(config: &Config) -> Result<Arc<dyn ledger::Store>> {
     Ok(Arc::new(ledger::SqliteStore::open(&existing(config, "ledger.sqlite")?).await.context("ledger.sqlite")?))
 }
 
+/// The ledger's store, for whoever only looks: its tables stay what they are.
+pub(crate) async fn ledger_as_is(config: &Config) -> Result<Arc<dyn ledger::Store>> {
+    if is_distributed(config) {
+        let postgres = shared::required(config.postgres.as_ref(), "postgres.url")?;
+        return Ok(Arc::new(ledger::PostgresStore::open_as_is(postgres.url.expose()).await.context("postgres.url")?));
+    }
+    let path = existing(config, "ledger.sqlite")?;
+    Ok(Arc::new(ledger::SqliteStore::open_as_is(&path).await.context("ledger.sqlite")?))
+}
+
+/// The usage store, likewise.
+pub(crate) async fn usage_as_is(config: &Config) -> Result<Arc<dyn UsageStore>> {
+    if is_distributed(config) {
+        let clickhouse = shared::required(config.clickhouse.as_ref(), "clickhouse.url")?;
+        return Ok(Arc::new(projector::ClickHouseStore::connect_as_is(clickhouse).await.context("clickhouse.url")?));
+    }
+    let path = existing(config, "usage.sqlite")?;
+    Ok(Arc::new(projector::SqliteStore::open_as_is(&path).await.context("usage.sqlite")?))
+}
+
 /// The usage store.
 pub(crate) async fn usage(config: &Config) -> Result<Arc<dyn UsageStore>> {
     if is_distributed(config) {

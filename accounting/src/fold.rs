@@ -7,19 +7,19 @@ use schemas::{AccountId, Event, EventId, Offset};
 use crate::apply::apply;
 use crate::{AccountState, ChainHash, Outcome, Reason};
 
-/// A record of a partition, as the log holds it.
+/// A record of a partition, as the log holds it: bytes that are borrowed, or shared.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordRef<'a> {
+pub struct RecordRef<P> {
     /// Its place.
     pub offset: Offset,
     /// The encoded event; may be anything.
-    pub payload: &'a [u8],
+    pub payload: P,
 }
 
 /// A batch, decoded once: it tells which accounts and event ids a fold of it needs to know about.
 #[derive(Debug)]
-pub struct Fold<'a> {
-    records: Vec<(RecordRef<'a>, Result<Event, Refused>)>,
+pub struct Fold<P> {
+    records: Vec<(RecordRef<P>, Result<Event, Refused>)>,
 }
 
 /// A record that can't post, whatever its account's state is.
@@ -53,12 +53,12 @@ pub struct Entry {
     pub chain: ChainHash,
 }
 
-impl<'a> Fold<'a> {
+impl<P: AsRef<[u8]>> Fold<P> {
     /// Decodes a batch of one partition's consecutive records. `is_home` tells whether an account's records belong into
     /// this partition: an event of another one's account can't post here, or two partitions would change one account.
-    pub fn decode(records: impl IntoIterator<Item = RecordRef<'a>>, is_home: impl Fn(AccountId) -> bool) -> Self {
-        let decode = |record: RecordRef<'a>| {
-            let event = match Event::decode(record.payload) {
+    pub fn decode(records: impl IntoIterator<Item = RecordRef<P>>, is_home: impl Fn(AccountId) -> bool) -> Self {
+        let decode = |record: RecordRef<P>| {
+            let event = match Event::decode(record.payload.as_ref()) {
                 Ok(event) if is_home(event.subject) => Ok(event),
                 Ok(event) => Err(Refused { event: Some(event), reason: Reason::Misrouted }),
                 Err(error) => Err(Refused { event: None, reason: Reason::Undecodable(error.to_string()) }),
@@ -66,6 +66,19 @@ impl<'a> Fold<'a> {
             (record, event)
         };
         Self { records: records.into_iter().map(decode).collect() }
+    }
+
+    /// The records, as they were given, in order.
+    pub fn records(&self) -> impl Iterator<Item = &RecordRef<P>> {
+        self.records.iter().map(|(record, _)| record)
+    }
+
+    /// Leaves out records, as if the batch did not hold them; told are the place and, where it could be decoded, the event.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(Offset, Option<&Event>) -> bool) {
+        self.records.retain(|(record, event)| {
+            let event = event.as_ref().map_or_else(|refused| refused.event.as_ref(), Some);
+            is_kept(record.offset, event)
+        });
     }
 
     /// The accounts whose states [`Fold::apply`] needs.
@@ -106,7 +119,7 @@ impl<'a> Fold<'a> {
     ) -> (Vec<Entry>, ChainHash) {
         let mut entries = Vec::with_capacity(self.records.len());
         for (record, event) in self.records {
-            chain = chain.extend(record.offset, record.payload);
+            chain = chain.extend(record.offset, record.payload.as_ref());
             let (event, outcome) = match event {
                 Err(Refused { event, reason }) => (event, Outcome::Quarantined(reason)),
                 Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),

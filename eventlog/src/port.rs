@@ -51,6 +51,14 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
+impl Bounds {
+    /// Whether a batch took half of them or more: then its reader is behind, and the next one is there.
+    pub(crate) fn are_half_full(self, batch: &Batch) -> bool {
+        let bytes = || batch.records.iter().map(|record| record.payload.len()).sum::<usize>();
+        batch.records.len() > self.records / 2 || bytes() > self.bytes / 2
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         Self { records: 10_000, bytes: 8 << 20 }
@@ -98,6 +106,13 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Takes a batch that begins at the position of record, or refuses it whole.
     async fn apply(&self, batch: Batch) -> Result<(), SinkError>;
+
+    /// While a batch is being applied, the one that follows it: a chance to do what needs nothing but its bytes. Only a
+    /// hint: the batch may come to [`Sink::apply`] later, unchanged, or never.
+    async fn prepare(&self, _batch: &Batch) {}
+
+    /// This process runs the partition no more: what is kept of it in memory can go.
+    fn leave(&self, _partition: PartitionId) {}
 }
 
 /// The log.

@@ -1,5 +1,6 @@
 //! The partition loop that both adapters share: position of record, batch, apply, and on from there.
 
+mod ahead;
 mod loops;
 mod read_error;
 mod trouble;
@@ -29,8 +30,20 @@ pub(crate) trait Source: Send + 'static {
 /// Runs the sink over one partition until `stop`, which is obeyed between batches only.
 async fn partition<S: Source>(
     partition: PartitionId,
-    mut source: S,
+    source: S,
     sink: Arc<dyn Sink>,
+    bounds: Bounds,
+    stop: CancellationToken,
+) -> Result<(), LogError> {
+    let outcome = steps(partition, source, &*sink, bounds, stop).await;
+    sink.leave(partition);
+    outcome
+}
+
+async fn steps<S: Source>(
+    partition: PartitionId,
+    mut source: S,
+    sink: &dyn Sink,
     bounds: Bounds,
     stop: CancellationToken,
 ) -> Result<(), LogError> {
@@ -54,11 +67,12 @@ async fn partition<S: Source>(
         if moved_from.take() == Some(from) {
             trouble.wait(Step::Apply, "the sink says that its position has moved, and it has not", &stop).await;
         }
+        let mut ahead = None;
         loop {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                batch = source.batch(from, bounds) => batch,
+                batch = ahead::or_read(&mut ahead, &mut source, from, bounds) => batch,
             };
             let batch = match batch {
                 Ok(batch) => batch,
@@ -70,7 +84,9 @@ async fn partition<S: Source>(
             };
             trouble.passed(Step::Read);
             let next = batch.next;
-            match sink.apply(batch).await {
+            let (applied, following) = ahead::apply(sink, &mut source, batch, bounds).await;
+            ahead = following;
+            match applied {
                 Ok(()) => {
                     trouble.passed(Step::Apply);
                     from = next;

@@ -14,7 +14,7 @@ use schemas::api::{
     IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount,
     Refusal, Statement, StatementQuery,
 };
-use schemas::config::Secret;
+use schemas::config::{Secret, without_credentials};
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, PartitionId};
 use serde::Serialize;
@@ -51,9 +51,9 @@ pub enum HttpLedgerError {
 impl HttpLedger {
     /// Prepares calls to the ledger at `url`.
     pub fn new(url: &str, secret: &Secret) -> Result<Self, HttpLedgerError> {
-        let parsed: Uri = url.parse().map_err(|_| HttpLedgerError::BadUrl(url.to_owned()))?;
+        let parsed: Uri = url.parse().map_err(|_| HttpLedgerError::BadUrl(without_credentials(url)))?;
         if parsed.scheme_str() != Some("http") || parsed.authority().is_none() {
-            return Err(HttpLedgerError::BadUrl(url.to_owned()));
+            return Err(HttpLedgerError::BadUrl(without_credentials(url)));
         }
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", secret.expose())).map_err(|_| HttpLedgerError::BadSecret)?;

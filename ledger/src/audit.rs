@@ -11,6 +11,7 @@
 mod at;
 mod ids;
 mod invoices;
+mod partition;
 mod reader;
 mod replay;
 mod report;
@@ -23,14 +24,15 @@ use std::sync::Arc;
 
 use accounting::{ChainHash, Entry};
 use eventlog::{EventLog, LogError};
-use schemas::{AccountId, Offset, PartitionId, Position};
+use schemas::{Offset, PartitionId};
 use thiserror::Error;
 
-pub use self::at::{At, NotAMoment};
-use self::reader::{Read, Unreadable};
+pub use self::at::{At, NoSuchMoment, NotAMoment};
+use self::partition::Partition;
 use self::replay::Replay;
-pub use self::report::{AccountThen, Finding, Report, Section};
+pub use self::report::{AccountThen, Finding, Replayed, Report, Section, UsageLag};
 use self::totals::Totals;
+use crate::store::snapshot::Unreadable;
 use crate::store::{Head, Snapshot, StoreError};
 
 /// Why an audit could not be carried out. What it finds is in its [`Report`].
@@ -42,6 +44,9 @@ pub enum AuditError {
     /// The log can't be asked.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The moment that was asked for is not one of this log.
+    #[error(transparent)]
+    At(#[from] NoSuchMoment),
     /// A temporary file failed; they are in the folder that `TMPDIR` names.
     #[error("a temporary file of the audit (in TMPDIR, or /tmp): {0}")]
     Scratch(#[from] std::io::Error),
@@ -74,15 +79,29 @@ pub async fn audit(
         Some(snapshot) => Some(snapshot.heads().await?),
         None => None,
     };
+    // Of a partition whose position can't be read, nobody knows that nothing is applied.
+    let unread = snapshot.as_ref().is_some_and(|snapshot| !snapshot.unreadable().is_empty());
+    let mut places = BTreeMap::new();
     for partition in (0..log.partitions()).map(PartitionId) {
         let end = log.end(partition).await?;
-        let head = heads.as_ref().map(|heads| heads.get(&partition).copied().unwrap_or(Head::START));
+        let head = heads.as_ref().and_then(|heads| heads.get(&partition).copied());
+        let known = head.or_else(|| (heads.is_some() && !unread).then_some(Head::START));
+        places.insert(partition, (known, end));
+    }
+    if let Some(at) = at {
+        at.is_of(&places.iter().map(|(id, (head, end))| (*id, (head.map_or(*end, |head| head.next), *end))).collect())?;
+    }
+    for (partition, (head, end)) in places {
         let applied = head.map_or(end, |head| head.next);
         let Some(to) = At::bound(at, partition, applied) else { continue };
+        if applied == Offset(0) && end > applied {
+            report.differs(Section::Positions, nothing_applied("ledger's", partition, end));
+        }
         let mut replay = Replay::new(partition, log.partitions(), at.and_then(At::time));
         let mut one = Partition { id: partition, snapshot: snapshot.as_mut(), report: &mut report };
         let whole = one.compare(log, to, &mut replay, &mut totals, watch).await?;
-        report.replayed(partition, replay.records(), end.0.saturating_sub(applied.0));
+        let waiting = end.0.saturating_sub(applied.0);
+        report.replayed(partition, Replayed { records: replay.records(), applied, end, waiting, usage: None });
         if let Some(head) = head.filter(|_| whole && at.is_none()) {
             chain(&mut report, partition, head, replay.chain());
         }
@@ -98,16 +117,17 @@ pub async fn audit(
             report.differs(Section::Positions, Finding::at_position(*partition, head.next, what));
         }
     }
-    match snapshot {
-        Some(mut snapshot) if at.is_none() && report.is_whole() => {
-            states::compare(snapshot.as_mut(), &states, &mut report).await?;
-            totals.compare(snapshot.as_mut(), &mut report).await?;
+    if let Some(snapshot) = snapshot.as_deref_mut() {
+        if at.is_none() && report.is_whole() {
+            states::compare(snapshot, &states, &mut report).await?;
+            totals.compare(snapshot, &mut report).await?;
         }
-        _ => {}
+        snapshot.unreadable().iter().for_each(|row| unreadable(row, &mut report));
     }
     report.hash(&states).map_err(|error| StoreError::unavailable("be audited", error))?;
-    if at.is_some() {
-        report.accounts = states.into_values().filter_map(AccountThen::of).collect();
+    if let Some(at) = at {
+        let there = states.into_values().filter(|stored| at.knows(&stored.state));
+        report.accounts = there.filter_map(AccountThen::of).collect();
     }
     Ok(report)
 }
@@ -121,70 +141,22 @@ fn chain(report: &mut Report, partition: PartitionId, head: Head, replayed: Chai
     }
 }
 
-/// One partition's replay, side by side with what the database has of it.
-struct Partition<'a> {
-    id: PartitionId,
-    snapshot: Option<&'a mut Box<dyn Snapshot>>,
-    report: &'a mut Report,
+/// A store that has applied nothing of a partition proves nothing of it, however well its rows agree with none.
+pub fn nothing_applied(store: &str, partition: PartitionId, end: Offset) -> Finding {
+    Finding::of(format!("the {store} store has applied nothing of partition {partition}, whose log ends at {end}"))
 }
 
-impl Partition<'_> {
-    /// Whether the log could be read up to `to`.
-    async fn compare(
-        &mut self,
-        log: &Arc<dyn EventLog>,
-        to: Offset,
-        replay: &mut Replay,
-        totals: &mut Totals,
-        watch: &mut dyn Watch,
-    ) -> Result<bool, AuditError> {
-        let mut batches = reader::ahead(Arc::clone(log), self.id, to);
-        let mut tags = rows::Tags::new(!replay.is_cut());
-        while let Some(read) = batches.recv().await {
-            let batch = match read {
-                Read::Batch(batch) => batch,
-                Read::Failed(unreadable) => {
-                    self.unreadable(unreadable).await?;
-                    return Ok(false);
-                }
-            };
-            let folded = replay.fold(&batch)?;
-            for entry in &folded.entries {
-                watch.entry(self.id, entry);
-            }
-            if let Some(snapshot) = self.snapshot.as_mut() {
-                let (from, next) = (batch.from, batch.next);
-                let expected = folded.rows(&batch)?;
-                totals.add(&expected);
-                let postings = snapshot.postings(self.id, from, next).await?;
-                let quarantined = snapshot.quarantined(self.id, from, next).await?;
-                let invoices = snapshot.invoices(self.id, from, next).await?;
-                let invoices = replay.until(invoices, |row| row.position.offset, |_| Some(AccountId::OPERATOR));
-                let postings = replay.until(postings, |row| row.offset, |row| Some(row.account_id));
-                let quarantined = replay.until(quarantined, |row| row.position.offset, |row| row.account_id);
-                rows::postings(self.id, &expected, &postings, &mut tags, self.report);
-                rows::quarantined(self.id, &expected, &quarantined, self.report);
-                invoices::compare(self.id, &expected, &invoices, self.report);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn unreadable(&mut self, Unreadable { at, why }: Unreadable) -> Result<(), AuditError> {
-        let mut finding = Finding { log: why, ..Finding::of("the record".to_owned()) };
-        if let Some(snapshot) = self.snapshot.as_mut() {
-            let posted = snapshot.postings(self.id, at, at.next()).await?;
-            "nothing of it".clone_into(&mut finding.database);
-            if let Some(row) = posted.first() {
-                finding.database = format!("{}, amount {}", row.event_type, row.amount);
-                (finding.event, finding.account) = (Some(row.event_id), Some(row.account_id));
-            } else if let Some(row) = snapshot.quarantined(self.id, at, at.next()).await?.first() {
-                finding.database = format!("a record in quarantine as {}", row.reason);
-                (finding.event, finding.account) = (row.event_id, row.account_id);
-            }
-        }
-        let position = Position { partition: self.id, offset: at };
-        self.report.differs(Section::Log, Finding { position: Some(position), ..finding });
-        Ok(())
-    }
+fn unreadable(row: &Unreadable, report: &mut Report) {
+    let section = match row.table {
+        "positions" => Section::Positions,
+        "transfers" => Section::Transfers,
+        "quarantine" => Section::Quarantine,
+        "invoices" => Section::Invoices,
+        "accounts" => Section::Accounts,
+        "lots" => Section::Lots,
+        "keys" => Section::Keys,
+        _ => Section::Postings,
+    };
+    let what = format!("a row of `{}` that can't be read: {}", row.table, row.why);
+    report.differs(section, Finding { position: row.position, account: row.account, ..Finding::of(what) });
 }

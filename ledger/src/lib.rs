@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+mod cache;
 mod feed;
 pub mod http;
 mod outside;

@@ -6,6 +6,7 @@ pub mod commit;
 mod invoices;
 pub mod postgres;
 mod read;
+mod schema;
 pub mod snapshot;
 pub mod sqlite;
 
@@ -27,9 +28,12 @@ pub use sqlite::SqliteStore;
 /// Why a store did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Somebody else moved the position of record, or posted one of the events: nothing was written. Read again.
+    /// Somebody else moved the position of record: nothing was written. Read again.
     #[error("the position of record has moved")]
     Moved,
+    /// One of the events is posted already: nothing was written. Find out which, and leave them out.
+    #[error("an event is posted already")]
+    AlreadyPosted,
     /// The database can't be reached, refused, or holds what this build can't read.
     #[error("the ledger's store could not {doing}: {detail}")]
     Unavailable {
@@ -116,8 +120,8 @@ pub enum Fate {
 
 /// The ledger's database.
 ///
-/// Reads of the fold need no common snapshot with [`Store::commit`]: whoever else moves a partition's accounts moves its
-/// position too, and the commit's compare-and-swap fails.
+/// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
+/// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
 pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
@@ -129,8 +133,8 @@ pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// Writes what a batch led to and moves the position of record, in one transaction, or does nothing.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] where the position is not at `commit.from` any more, or where one of the events was posted
-    /// by another partition meanwhile.
+    /// [`StoreError::Moved`] where the position of record is not at `commit.from` with the chain `commit.from_chain` any
+    /// more, [`StoreError::AlreadyPosted`] where one of the events is posted, whenever and by whichever partition (I5).
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
 
     /// The live key with this hash. Were there several, the one of the lowest account and key id.

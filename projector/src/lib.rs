@@ -15,7 +15,7 @@ mod fact;
 mod sink;
 mod store;
 
-pub use audit::{UsageMoment, UsageReplay};
+pub use audit::{UsageGroup, UsageMoment, UsageReplay, UsageSums};
 pub use fact::{Fact, FactBatch, RequestFact, TokenChange};
 pub use sink::{Postings, PostingsUnavailable, ProjectorSink};
 pub use store::{ClickHouseStore, Grain, SqliteStore, StoreError, UsageStore};

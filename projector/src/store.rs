@@ -14,7 +14,7 @@ use thiserror::Error;
 
 pub use self::clickhouse::ClickHouseStore;
 pub use self::sqlite::SqliteStore;
-use crate::FactBatch;
+use crate::{FactBatch, UsageMoment};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum StoreError {
 }
 
 /// What a fact's column `outcome` says of a correction, which has none.
-const CORRECTED: &str = "corrected";
+pub(crate) const CORRECTED: &str = "corrected";
 
 /// What totals are summed up from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,13 @@ pub trait UsageStore: Send + Sync + 'static {
     /// short at, opening the store and calling it again is right.
     async fn reset(&self) -> Result<(), StoreError>;
 
-    /// Every account's totals, for an audit; `grain` says from what.
-    async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError>;
+    /// Its positions and all its sums, of one moment, for an audit: batches may come in meanwhile. May take long.
+    async fn moment(&self) -> Result<UsageMoment, StoreError>;
+
+    /// Every account's totals; `grain` says from what.
+    async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {
+        Ok(self.moment().await?.totals(grain))
+    }
 }
 
 /// A bucket's, group's or account's sums, as a store gives them.

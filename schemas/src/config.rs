@@ -319,8 +319,36 @@ impl Secret {
     }
 }
 
+/// A URL as it may be shown: without user, password and query.
+pub fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    // A password that nobody encoded may hold any of `/?#`, so all before the last `@` goes first.
+    let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("…@", rest));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    format!("{scheme}{credentials}{rest}{query}")
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_credentials() {
+        let check = |url: &str, expected: &str| assert_eq!(without_credentials(url), expected);
+        check("http://127.0.0.1:8123", "http://127.0.0.1:8123");
+        check("http://ann:hunter2@db:8123/x", "http://…@db:8123/x");
+        check("https://ann:hun/t?er2@db", "https://…@db");
+        check("ann:hunter2@db", "…@db");
+        check("http://db/?user=ann&password=hunter2", "http://db/?…");
+        check("", "");
     }
 }

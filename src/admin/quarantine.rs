@@ -67,7 +67,7 @@ pub(super) async fn run(loaded: Loaded, command: QuarantineCommand, json: bool) 
 }
 
 async fn list(loaded: &Loaded, json: bool) -> Result<()> {
-    let store = stores::ledger(&loaded.config).await?;
+    let store = stores::ledger_as_is(&loaded.config).await?;
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
         let page = store.quarantine(after, PAGE).await?;
@@ -89,7 +89,7 @@ async fn list(loaded: &Loaded, json: bool) -> Result<()> {
 }
 
 async fn show(loaded: &Loaded, position: Position, json: bool) -> Result<()> {
-    let store = stores::ledger(&loaded.config).await?;
+    let store = stores::ledger_as_is(&loaded.config).await?;
     let (found, posted) = quarantine::at(&*store, position).await?;
     store.close().await;
     let row = Row::of(&found, posted).with_record(&found.record);
@@ -106,7 +106,7 @@ async fn show(loaded: &Loaded, position: Position, json: bool) -> Result<()> {
         &["posted since", &posted],
     ])?;
     let content = row.record.or_else(|| row.record_base64.map(|text| format!("(base64) {text}"))).unwrap_or_default();
-    print::out(&format!("\n{content}\n"))
+    print::out(&format!("\n{}\n", print::plain(&content, true)))
 }
 
 /// What the running ledger makes of the event, or, on a data folder that nobody uses, this process.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use ledger::audit::Report;
+use schemas::Offset;
 use serde::Serialize;
 
 use crate::print;
@@ -29,6 +30,7 @@ pub(super) fn report(report: &Report, then: bool, as_json: bool, took: Duration)
     if then {
         accounts(report)?;
     }
+    progress(report)?;
     let mut table = vec![["compared", "", "differences"].map(str::to_owned).to_vec()];
     for (section, tally) in &report.sections {
         let row = [section.name().to_owned(), tally.compared.to_string(), tally.differences.to_string()];
@@ -37,7 +39,7 @@ pub(super) fn report(report: &Report, then: bool, as_json: bool, took: Duration)
     if table.len() > 1 {
         print::table(&table)?;
     }
-    print::out(&words(report, seconds))
+    print::out(&print::plain(&words(report, seconds), true))
 }
 
 /// What stands below the table: what differs, and the verdict.
@@ -59,12 +61,33 @@ fn words(report: &Report, seconds: f64) -> String {
     if waiting > 0 {
         lines.push(format!("{waiting} records of the log are not applied yet, and were not looked at"));
     }
-    let verdict = if differences == 0 { "clean" } else { "NOT CLEAN" };
+    let empty = report.partitions.values().all(|partition| partition.end == Offset(0));
+    let verdict = match differences {
+        0 if empty => "clean, as the log is empty",
+        0 => "clean",
+        _ => "NOT CLEAN",
+    };
     #[expect(clippy::cast_precision_loss, reason = "a rate, for people")]
     let rate = records as f64 / seconds.max(1e-9);
     lines.push(format!("{verdict}: {records} records in {seconds:.1} s ({rate:.0} a second)"));
     lines.push(format!("state {}\n", report.state_hash));
     lines.join("\n")
+}
+
+/// How far the stores are in the log. What they have not applied yet is no difference, but nobody compared it either.
+fn progress(report: &Report) -> Result<()> {
+    let heading = ["partition", "log ends at", "ledger at", "behind", "usage at", "usage behind"];
+    let mut table = vec![heading.map(str::to_owned).to_vec()];
+    for (partition, replayed) in &report.partitions {
+        let usage = replayed.usage.map_or_else(
+            || ["–".to_owned(), "–".to_owned()],
+            |usage| [usage.position.to_string(), usage.waiting.to_string()],
+        );
+        let places = [replayed.end.to_string(), replayed.applied.to_string(), replayed.waiting.to_string()];
+        table.push([vec![partition.to_string()], places.to_vec(), usage.to_vec()].concat());
+    }
+    print::table(&table)?;
+    print::out("\n")
 }
 
 fn accounts(report: &Report) -> Result<()> {

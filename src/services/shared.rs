@@ -10,7 +10,7 @@ use gateway::{Upstream, Upstreams};
 use ledger::Ledger;
 use projector::ClickHouseStore;
 use schemas::catalogue::Catalogue;
-use schemas::config::{Config, Secret, Upstream as UpstreamConfig};
+use schemas::config::{Config, Secret, Upstream as UpstreamConfig, without_credentials};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +60,7 @@ pub(super) fn kafka_config(config: &Config, client_id: &str) -> Result<KafkaConf
 pub(crate) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> {
     let clickhouse = required(config.clickhouse.as_ref(), "clickhouse.url")?;
     let store = ClickHouseStore::connect(clickhouse).await;
-    Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", clickhouse.url))?))
+    Ok(Arc::new(store.with_context(|| format!("clickhouse.url: {}", without_credentials(&clickhouse.url)))?))
 }
 
 /// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where. So is

@@ -112,6 +112,11 @@ async fn planted_corruption_is_named() {
         assert_eq!(sections[section]["compared"], compared, "{section}: {sections:#}");
     }
 
+    let partition = &clean.json()["partitions"]["0"];
+    assert_eq!(partition["waiting"], 0, "{partition}");
+    assert_eq!(partition["usage"]["waiting"], 0, "{partition}");
+    assert_eq!(partition["end"], partition["applied"], "{partition}");
+
     let grant = &history[2];
     let [use_of_1, use_of_2] = [&history[6], &history[7]];
     let garbage = history.iter().find(|written| written.event.is_empty()).unwrap();
@@ -144,6 +149,21 @@ async fn planted_corruption_is_named() {
     let posting =
         |set: &str, written: &Written| format!("UPDATE postings SET {set} WHERE event_id = x'{}'", id(written));
     let of_1 = format!("account_id = x'{}'", history[0].account.0.simple());
+    // What is told of a place without its event.
+    let place = |written: &Written| Written { event: String::new(), ..written.clone() };
+    let (at_use, at_last) = (place(use_of_1), place(history.last().unwrap()));
+    let account = |set: &str| format!("UPDATE accounts SET {set} WHERE {of_1}");
+    let lot = |set: &str| format!("UPDATE lots SET {set} WHERE {of_1}");
+    let event = format!("event_id = x'{}'", id(use_of_1));
+    let transfer = |set: &str| format!("UPDATE transfers SET {set} WHERE {event} AND idx = 0");
+    // One more row like that of the use, whatever the columns are.
+    let another = |table: &str, set: &str| {
+        format!(
+            "CREATE TABLE one AS SELECT * FROM {table} WHERE {event}; UPDATE one SET {set}; \
+             INSERT INTO {table} SELECT * FROM one; DROP TABLE one"
+        )
+    };
+    let emptied = |tables: &[&str]| tables.iter().map(|table| format!("DELETE FROM {table};")).collect::<String>();
     let cases = [
         // In the log.
         planted(
@@ -194,7 +214,7 @@ async fn planted_corruption_is_named() {
         ),
         planted(
             "ledger",
-            "INSERT INTO transfers SELECT x'00000000000000000000000000000000', idx, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
+            "INSERT INTO transfers SELECT partition_no, log_offset, x'00000000000000000000000000000000', 1, debit, credit, commodity, amount, code, lot_id FROM transfers LIMIT 1",
             "strays",
             None,
         ),
@@ -213,6 +233,60 @@ async fn planted_corruption_is_named() {
         planted("ledger", format!("DELETE FROM lots WHERE {of_1}"), "lots", None),
         planted("ledger", "UPDATE keys SET name = 'another'", "keys", None),
         planted("ledger", "UPDATE positions SET chain = zeroblob(32)", "positions", None),
+        planted(
+            "ledger",
+            "UPDATE accounts SET state = (SELECT state FROM accounts ORDER BY account_id LIMIT 1) \
+             WHERE account_id = (SELECT max(account_id) FROM accounts)",
+            "accounts",
+            None,
+        ),
+        planted("ledger", account("state = '{}'"), "accounts", None),
+        planted("ledger", account("status = 'closed'"), "accounts", None),
+        planted("ledger", account("plan = json_set(plan, '$.id', 'other')"), "accounts", None),
+        planted("ledger", account("plan = '[]'"), "accounts", None),
+        planted("ledger", account("version_offset = version_offset + 1"), "accounts", None),
+        planted("ledger", account("version_offset = -1"), "accounts", None),
+        planted("ledger", lot("sequence = -1"), "lots", None),
+        planted("ledger", lot("lot_id = x'07'"), "lots", None),
+        planted("ledger", "UPDATE keys SET hash = zeroblob(32)", "keys", None),
+        planted("ledger", posting("account_id = zeroblob(16)", use_of_1), "postings", Some((use_of_1, "account_id"))),
+        planted("ledger", posting("event_type = 'x'", use_of_1), "postings", Some((use_of_1, "event_type"))),
+        planted("ledger", posting("event_time = 7", use_of_1), "postings", Some((use_of_1, "event_time"))),
+        planted("ledger", posting("chain_tag = NULL", use_of_1), "positions", Some((use_of_1, "chain_tag"))),
+        planted("ledger", posting("detail = '{}'", use_of_1), "postings", Some((&at_use, "can't be read"))),
+        planted("ledger", posting("log_offset = -5", use_of_1), "postings", Some((use_of_1, "the posting"))),
+        planted("ledger", another("postings", "event_id = zeroblob(16)"), "postings", Some((&at_use, "posted here"))),
+        planted("ledger", transfer("lot_id = zeroblob(16)"), "transfers", Some((use_of_1, "transfer 0"))),
+        planted("ledger", transfer("code = 'x'"), "transfers", Some((use_of_1, "transfer 0"))),
+        planted("ledger", transfer("debit = 'x'"), "transfers", Some((use_of_1, "transfer 0"))),
+        planted("ledger", transfer("credit = 'x'"), "transfers", Some((use_of_1, "transfer 0"))),
+        planted("ledger", transfer("idx = -1"), "transfers", Some((use_of_1, "transfer 0"))),
+        planted("ledger", another("transfers", "idx = 7"), "transfers", Some((use_of_1, "transfer 1"))),
+        planted(
+            "ledger",
+            format!("UPDATE quarantine SET record = x'00' WHERE log_offset = {}", of(garbage)),
+            "quarantine",
+            Some((garbage, "the record")),
+        ),
+        planted(
+            "ledger",
+            format!("UPDATE quarantine SET event_id = zeroblob(16) WHERE log_offset = {}", of(garbage)),
+            "quarantine",
+            Some((garbage, "event and account")),
+        ),
+        planted(
+            "ledger",
+            "UPDATE positions SET next_offset = next_offset - 1",
+            "positions",
+            Some((&at_last, "not before its partition's position")),
+        ),
+        planted("ledger", "UPDATE positions SET next_offset = -1", "positions", None),
+        planted(
+            "ledger",
+            emptied(&["accounts", "lots", "keys", "postings", "transfers", "quarantine", "positions"]),
+            "positions",
+            None,
+        ),
         // In the usage store.
         planted(
             "usage",
@@ -221,6 +295,16 @@ async fn planted_corruption_is_named() {
             None,
         ),
         planted("usage", "UPDATE usage_hours SET requests = requests + 1", "usage_rollups", None),
+        planted("usage", "UPDATE usage_facts SET model = 'other'", "usage_facts", None),
+        planted("usage", "UPDATE usage_facts SET key_id = zeroblob(16)", "usage_facts", None),
+        planted("usage", "UPDATE usage_facts SET outcome = 'client_gone'", "usage_facts", None),
+        planted("usage", "UPDATE usage_facts SET ended_at = ended_at + 3600000000", "usage_facts", None),
+        planted("usage", "UPDATE usage_hours SET model = 'other'", "usage_rollups", None),
+        planted("usage", "UPDATE usage_hours SET hour = hour + 3600000000", "usage_rollups", None),
+        planted("usage", emptied(&["usage_facts", "usage_hours", "positions"]), "usage_store", None),
+        // What can't be compared is no agreement.
+        planted("usage", "UPDATE positions SET next_offset = 1000", "usage_store", None),
+        planted("usage", "UPDATE usage_facts SET key_id = x'07'", "usage_store", None),
     ];
     for case in &cases {
         let folder = tempfile::tempdir().unwrap();
@@ -231,12 +315,73 @@ async fn planted_corruption_is_named() {
         named(&audit, case);
     }
     assert_eq!(system.run(&["audit"]).await.code, 0, "the original is untouched");
+
+    let ledger = system.data_dir().join("ledger.sqlite");
+    // Part of the words beside a reason is a decoder's, of any version.
+    books::tamper(&ledger, "UPDATE quarantine SET detail = 'in other words'").await;
+    let audit = system.run(&["audit"]).await;
+    assert_eq!(audit.code, 0, "{audit:?}");
+
+    // Who only looks leaves another build's tables what they are.
+    for (statement, told) in [
+        ("UPDATE _sqlx_migrations SET version = 999 WHERE version = 10", "another build made its tables"),
+        ("DELETE FROM _sqlx_migrations WHERE version = 999", "an older build made its tables"),
+    ] {
+        books::tamper(&ledger, statement).await;
+        let before = books::sqlite_dump(&ledger).await;
+        for command in [&["audit"][..], &["admin", "quarantine", "list"], &["admin", "quarantine", "show", "0:0"]] {
+            let refused = system.run(command).await;
+            assert!(refused.code == 1 && refused.stderr.contains(told), "{statement} {command:?}: {refused:?}");
+        }
+        assert_eq!(books::sqlite_dump(&ledger).await, before);
+    }
+}
+
+/// Whatever comes in meanwhile, what is compared is of one moment.
+async fn is_clean_beside_a_writer(system: System) {
+    let log = books::log(&system).await;
+    let account = books::account(1);
+    for event in [books::opened(account, 1), books::granted(account, 2), books::used(account, 3)] {
+        books::append(&*log, account, event).await;
+    }
+    books::applied(&system).await;
+    let writer = tokio::spawn(async move {
+        for id in 4.. {
+            books::append(&*log, account, books::used(account, id)).await;
+        }
+    });
+    for _ in 0..3 {
+        let audit = system.run(&["audit", "--json"]).await;
+        assert_eq!(audit.code, 0, "{audit:?}");
+        assert!(audit.json()["sections"]["usage_facts"]["compared"].as_u64() > Some(0), "{audit:?}");
+    }
+    assert!(!writer.is_finished());
+    writer.abort();
+    assert!(writer.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_audit_needs_no_pause() {
+    is_clean_beside_a_writer(System::embedded().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distributed_audit_needs_no_pause() {
+    is_clean_beside_a_writer(System::distributed().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_as_it_was() {
     let system = System::embedded().await;
     let history = books::history(&*books::log(&system).await).await;
+    books::applied(&system).await;
+    // It never posts, and it happened long after.
+    let log = books::log(&system).await;
+    let (wrong, id) = books::used(history[0].account, 1 << 60);
+    let wrong = wrong.replace(r#""cost_usd":"0.000005""#, r#""cost_usd":"0.000006""#);
+    let wrong = wrong.replace(r#""time":"2026"#, r#""time":"2027"#);
+    books::append(&*log, history[0].account, (wrong, id)).await;
+    let last = books::append(&*log, history[0].account, books::used(history[0].account, 1 << 61)).await;
     books::applied(&system).await;
     let account = history[0].account.to_string();
     let then = |at: String| {
@@ -264,9 +409,16 @@ async fn the_past_is_as_it_was() {
     // The golden events are of the first microseconds of a month, and the use of the second second.
     assert_eq!(then("2026-11-01T00:00:00Z".to_owned()).await, None);
     assert_eq!(then("2026-11-01T00:00:01Z".to_owned()).await.as_deref(), Some("5"));
-    assert_eq!(then("2026-11-01T00:00:02Z".to_owned()).await.as_deref(), Some("4.99996"));
-    let refused = system.run(&["audit", "--at", "yesterday"]).await;
-    assert!(refused.code != 0 && refused.stderr.contains("neither a position"), "{refused:?}");
+    assert_eq!(then("2026-11-01T00:00:02Z".to_owned()).await.as_deref(), Some("4.999955"));
+    assert_eq!(then(last.position.to_string()).await.as_deref(), Some("4.999955"));
+    for (at, told) in [
+        ("yesterday", "neither a position"),
+        ("7:0", "the log has 1 partitions, numbered from 0, and 7 is none of them"),
+        ("0:9999", "that partition of the log ends at 29"),
+    ] {
+        let refused = system.run(&["audit", "--at", at]).await;
+        assert!(refused.code != 0 && refused.stderr.contains(told), "{refused:?}");
+    }
 }
 
 /// Kafka's records can't be edited, so what is planted here is planted in PostgreSQL.
@@ -311,6 +463,41 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
             planted("", format!("UPDATE lots SET priority = priority + 1 WHERE {of_1}"), "lots", None),
             format!("UPDATE lots SET priority = priority - 1 WHERE {of_1}"),
         ),
+        (
+            planted("", format!("UPDATE accounts SET status = status || 'x' WHERE {of_1}"), "accounts", None),
+            format!("UPDATE accounts SET status = rtrim(status, 'x') WHERE {of_1}"),
+        ),
+        (
+            planted(
+                "",
+                format!("UPDATE accounts SET version_offset = -version_offset - 1 WHERE {of_1}"),
+                "accounts",
+                None,
+            ),
+            format!("UPDATE accounts SET version_offset = -version_offset - 1 WHERE {of_1}"),
+        ),
+        (
+            planted("", "UPDATE keys SET hint = hint || 'x'", "keys", None),
+            "UPDATE keys SET hint = rtrim(hint, 'x')".into(),
+        ),
+        (
+            planted(
+                "",
+                format!("UPDATE postings SET event_time = event_time + 1 WHERE event_id = '{}'", used.event),
+                "postings",
+                Some((used, "event_time")),
+            ),
+            format!("UPDATE postings SET event_time = event_time - 1 WHERE event_id = '{}'", used.event),
+        ),
+        (
+            planted(
+                "",
+                format!("UPDATE transfers SET idx = idx + 5 WHERE event_id = '{}'", used.event),
+                "transfers",
+                Some((used, "transfer 0")),
+            ),
+            format!("UPDATE transfers SET idx = idx - 5 WHERE event_id = '{}'", used.event),
+        ),
         (planted("", "UPDATE positions SET chain = decode(repeat('00', 32), 'hex')", "positions", None), String::new()),
     ];
     for (case, undo) in &cases {
@@ -330,6 +517,17 @@ async fn distributed_corruption_is_named_and_rebuilds_are_identical() {
     assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
     assert_eq!(books::postgres_dump(&pool).await, before);
 
+    // A fact too many is in the rollups, too. What is gone is not agreed on.
+    let another =
+        "INSERT INTO usage_charges SELECT * REPLACE (generateUUIDv4() AS event_id) FROM usage_charges LIMIT 1";
+    for (statement, sections) in
+        [(another, &["usage_facts", "usage_rollups"][..]), ("TRUNCATE TABLE usage_charges", &["usage_store"])]
+    {
+        books::clickhouse(&system).query(statement).execute().await.unwrap();
+        for section in sections {
+            named(&system.run(&["audit", "--json"]).await, &planted("", statement, section, None));
+        }
+    }
     let rebuilt = system.run(&["rebuild", "usage"]).await;
     assert_eq!(rebuilt.code, 0, "{rebuilt:?}");
     let audit = system.run(&["audit", "--json"]).await;

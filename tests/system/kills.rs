@@ -101,8 +101,7 @@ async fn a_ledger_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
         behind += usize::from(group.is_behind(&log).await);
         ledger.start_again();
         let audit = system.run(&["audit", "--json"]).await;
-        assert_eq!(audit.code, 0, "{context}: {}{}", audit.stdout, audit.stderr);
-        audits += audit.json()["records"].as_u64().unwrap();
+        audits += books::nothing_differs(&audit, &context)["records"].as_u64().unwrap();
         // Some are killed before the group has got over the last one.
         if random.below(4) > 0 {
             group.caught_up(&log).await;

@@ -158,6 +158,11 @@ impl System {
         service.process.answers(&service.address, "/readyz").await;
     }
 
+    /// Whether a projector is among its services.
+    pub(crate) fn projects(&self) -> bool {
+        self.services.iter().any(|service| matches!(service.name, "serve" | "projector"))
+    }
+
     /// `modelhub`, configured as this system is.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelhub"));

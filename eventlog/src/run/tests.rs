@@ -31,6 +31,10 @@ struct Store {
     /// The offsets this sink took.
     taken: Vec<u64>,
     script: VecDeque<Does>,
+    /// How many batches came ahead of their turn.
+    prepared: usize,
+    /// How often the partition was given up.
+    left: usize,
 }
 
 struct ScriptedSink {
@@ -73,9 +77,17 @@ impl Sink for ScriptedSink {
             Does::Fail | Does::TakeAndFail | Does::FailPosition => Err(SinkError::Unavailable("no store".to_owned())),
         }
     }
+
+    async fn prepare(&self, _: &Batch) {
+        self.store.lock().unwrap().prepared += 1;
+    }
+
+    fn leave(&self, _: PartitionId) {
+        self.store.lock().unwrap().left += 1;
+    }
 }
 
-/// Two records a batch, whatever the offset.
+/// Two records a batch, whatever the offset and the bounds.
 struct Endless;
 
 #[async_trait]
@@ -89,16 +101,21 @@ impl Source for Endless {
     fn applied(&mut self, _: Offset) {}
 }
 
+/// The same whether batches come one at a time, or are full, so that each is read while the one before it is applied.
 async fn check(script: &[Does], taken: &[u64], waited_ms: u64) {
-    let stop = CancellationToken::new();
-    let store = Mutex::new(Store { script: script.iter().copied().collect(), ..Store::default() });
-    let sink = Arc::new(ScriptedSink { store, stop: stop.clone() });
-    let begun = Instant::now();
-    partition(PartitionId(0), Endless, Arc::<ScriptedSink>::clone(&sink), Bounds::default(), stop).await.unwrap();
-    assert_eq!(sink.store.lock().unwrap().taken, taken, "{script:?}");
     let applies = script.iter().filter(|does| !matches!(does, Does::FailPosition)).count();
-    let waited = begun.elapsed().saturating_sub(Duration::from_millis(applies as u64));
-    assert_eq!(waited, Duration::from_millis(waited_ms), "{script:?}");
+    for (bounds, prepared) in [(Bounds::default(), 0), (Bounds { records: 2, bytes: 1 }, applies)] {
+        let stop = CancellationToken::new();
+        let store = Mutex::new(Store { script: script.iter().copied().collect(), ..Store::default() });
+        let sink = Arc::new(ScriptedSink { store, stop: stop.clone() });
+        let begun = Instant::now();
+        partition(PartitionId(0), Endless, Arc::<ScriptedSink>::clone(&sink), bounds, stop).await.unwrap();
+        let store = sink.store.lock().unwrap();
+        assert_eq!(store.taken, taken, "{script:?}");
+        assert_eq!((store.prepared, store.left), (prepared, 1), "{script:?}");
+        let waited = begun.elapsed().saturating_sub(Duration::from_millis(applies as u64));
+        assert_eq!(waited, Duration::from_millis(waited_ms), "{script:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome, RecordRef};
-use eventlog::{Batch, partition};
+use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome};
+use bytes::Bytes;
+use eventlog::{Batch, StoredRecord};
 use schemas::{AccountId, Event, Offset, PartitionId, Timestamp};
 
 use super::ids::PostedIds;
+use super::reader::decode;
 use crate::store::{Commit, StoreError, StoredAccount};
 
 /// The state of a partition's accounts, as its records are folded in.
@@ -21,11 +23,21 @@ pub(super) struct Replay {
     cut: Option<Cut>,
 }
 
-/// Leaves out what an account's first event after a time, and all that follows it, did.
+/// Leaves out what an account's first statement entry after a time, and all that follows it, did.
 struct Cut {
     time: Timestamp,
     /// From where on an account's events are left out.
     closed: BTreeMap<AccountId, Offset>,
+}
+
+/// What a cut says of a record before it is folded.
+enum Seen {
+    /// It stays.
+    Kept,
+    /// It is left out.
+    LeftOut,
+    /// It happened later: where it is an entry of the account's statement, that ends before it.
+    Late(AccountId),
 }
 
 /// What a batch led to.
@@ -41,9 +53,9 @@ impl Folded {
         let records = batch.records.iter().filter(|record| kept.contains(&record.offset)).cloned().collect();
         let batch = Batch { records, ..batch.clone() };
         let folded = FoldedBatch { accounts: BTreeMap::new(), entries: self.entries, chain: self.chain };
-        // Without accounts, no balance is beyond exact money.
+        // Without accounts, no balance is beyond exact money. Only the rows matter, not what they are written onto.
         let beyond = || StoreError::unavailable("be audited", "a balance is beyond exact money");
-        Commit::new(&batch, &BTreeMap::new(), folded).ok_or_else(beyond)
+        Commit::new(&batch, ChainHash::GENESIS, &BTreeMap::new(), folded).ok_or_else(beyond)
     }
 }
 
@@ -60,26 +72,74 @@ impl Replay {
         }
     }
 
-    /// Folds the partition's next batch in.
-    pub(super) fn fold(&mut self, batch: &Batch) -> io::Result<Folded> {
-        let cut = &mut self.cut;
-        let records = batch.records.iter().filter(|record| match cut {
-            Some(cut) => cut.keeps(record.offset, &record.payload),
-            None => true,
-        });
-        let records = records.map(|record| RecordRef { offset: record.offset, payload: &record.payload });
-        let (here, partitions) = (self.partition, self.partitions);
-        let fold = Fold::decode(records, |account| partition::of(account, partitions) == here);
+    /// Folds the partition's next batch in, which was decoded to `fold`.
+    pub(super) fn fold(&mut self, batch: &Batch, fold: Fold<Bytes>) -> io::Result<Folded> {
+        if self.cut.is_none() {
+            let entries = self.apply(fold)?;
+            self.keep(&entries)?;
+            return Ok(Folded { entries, chain: self.chain });
+        }
+        let mut entries = Vec::with_capacity(batch.records.len());
+        let mut together = Vec::new();
+        for record in &batch.records {
+            match self.cut.as_ref().map_or(Seen::Kept, |cut| cut.sees(&record.payload)) {
+                Seen::Kept => together.push(record),
+                Seen::LeftOut => {}
+                Seen::Late(account) => {
+                    entries.append(&mut self.fold_all(&std::mem::take(&mut together))?);
+                    entries.append(&mut self.fold_late(account, record)?);
+                }
+            }
+        }
+        entries.append(&mut self.fold_all(&together)?);
+        Ok(Folded { entries, chain: self.chain })
+    }
+
+    fn fold_all(&mut self, records: &[&StoredRecord]) -> io::Result<Vec<Entry>> {
+        let entries = self.apply(self.decode(records))?;
+        self.keep(&entries)?;
+        Ok(entries)
+    }
+
+    fn decode(&self, records: &[&StoredRecord]) -> Fold<Bytes> {
+        decode(records.iter().copied(), self.partition, self.partitions)
+    }
+
+    /// A record that happened after the cut: whether it posts, only folding it tells. Most accounts have at most one such.
+    fn fold_late(&mut self, account: AccountId, record: &StoredRecord) -> io::Result<Vec<Entry>> {
+        let (before, chain) = (self.states.get(&account).cloned(), self.chain);
+        let entries = self.apply(self.decode(&[record]))?;
+        let is_entry = |entry: &Entry| matches!(&entry.outcome, Outcome::Applied(posting) if posting.detail.is_some());
+        if !entries.iter().any(is_entry) {
+            self.keep(&entries)?;
+            return Ok(entries);
+        }
+        self.chain = chain;
+        match before {
+            Some(before) => drop(self.states.insert(account, before)),
+            None => drop(self.states.remove(&account)),
+        }
+        if let Some(cut) = &mut self.cut {
+            cut.closed.insert(account, record.offset);
+        }
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, fold: Fold<Bytes>) -> io::Result<Vec<Entry>> {
         let posted = self.posted.among(&fold.event_ids())?;
         let (entries, chain) = fold.apply_to(&mut self.states, posted, self.chain);
         self.chain = chain;
+        Ok(entries)
+    }
+
+    fn keep(&mut self, entries: &[Entry]) -> io::Result<()> {
         self.records += entries.len() as u64;
-        for entry in &entries {
+        for entry in entries {
             if let (Outcome::Applied(_), Some(event)) = (&entry.outcome, &entry.event) {
                 self.posted.add(event.id)?;
             }
         }
-        Ok(Folded { entries, chain })
+        Ok(())
     }
 
     /// Of rows of the database, those that the replay is to have as well.
@@ -115,11 +175,11 @@ impl Replay {
 
 impl Cut {
     /// A record that is no event belongs to no account; it stays, and ends in quarantine as it did.
-    fn keeps(&mut self, offset: Offset, record: &[u8]) -> bool {
-        let Ok(event) = Event::decode(record) else { return true };
-        if event.time > self.time {
-            self.closed.entry(event.subject).or_insert(offset);
+    fn sees(&self, record: &[u8]) -> Seen {
+        match Event::decode(record) {
+            Ok(event) if self.closed.contains_key(&event.subject) => Seen::LeftOut,
+            Ok(event) if event.time > self.time => Seen::Late(event.subject),
+            Ok(_) | Err(_) => Seen::Kept,
         }
-        !self.closed.contains_key(&event.subject)
     }
 }

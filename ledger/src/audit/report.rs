@@ -48,6 +48,8 @@ pub enum Section {
     UsageFacts,
     /// The same from the hourly rollups.
     UsageRollups,
+    /// Whether the usage store was compared, and how far it is.
+    UsageStore,
 }
 
 impl Section {
@@ -70,6 +72,7 @@ impl Section {
             Self::Strays => "rows of nothing",
             Self::UsageFacts => "usage totals, facts",
             Self::UsageRollups => "usage totals, rollups",
+            Self::UsageStore => "usage store",
         }
     }
 }
@@ -177,7 +180,23 @@ impl AccountThen {
 pub struct Replayed {
     /// Records.
     pub records: u64,
+    /// The ledger's position of record: the first offset that it has not applied.
+    pub applied: Offset,
+    /// Where the log ended.
+    pub end: Offset,
     /// Records of the log that the database has not applied yet; no difference, only younger.
+    pub waiting: u64,
+    /// The usage store, where it was compared.
+    pub usage: Option<UsageLag>,
+}
+
+/// How far the usage store is in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct UsageLag {
+    /// The first offset that it does not hold yet. Where its position is that of its last fact, records that are no usage
+    /// do not move it.
+    pub position: Offset,
+    /// Usage events that the ledger has applied and it has not.
     pub waiting: u64,
 }
 
@@ -230,8 +249,15 @@ impl Report {
         self.partitions.values().map(|partition| partition.records).sum()
     }
 
-    pub(super) fn replayed(&mut self, partition: PartitionId, records: u64, waiting: u64) {
-        self.partitions.insert(partition, Replayed { records, waiting });
+    pub(super) fn replayed(&mut self, partition: PartitionId, replayed: Replayed) {
+        self.partitions.insert(partition, replayed);
+    }
+
+    /// How far the usage store is in a partition that was replayed.
+    pub fn usage(&mut self, partition: PartitionId, lag: UsageLag) {
+        if let Some(replayed) = self.partitions.get_mut(&partition) {
+            replayed.usage = Some(lag);
+        }
     }
 
     /// A partition could not be read to its end, so what accounts came to is not known.

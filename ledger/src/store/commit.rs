@@ -20,6 +20,8 @@ pub struct Commit {
     pub partition: PartitionId,
     /// Where the position of record has to be.
     pub from: Offset,
+    /// The partition's chain up to there.
+    pub from_chain: ChainHash,
     /// Where it moves to.
     pub next: Offset,
     /// The partition's chain up to there.
@@ -75,6 +77,8 @@ pub struct PostingRow {
 pub struct TransferRow {
     /// The event.
     pub event_id: EventId,
+    /// Its record's place.
+    pub offset: Offset,
     /// Which of its transfers, from zero.
     pub index: u32,
     /// The transfer.
@@ -97,12 +101,18 @@ pub struct QuarantineRow {
 }
 
 impl Commit {
-    /// What a batch led to; `before` are the states that it was folded onto. `None` where a balance is beyond exact
+    /// What a batch led to; `from_chain` and `before` are the chain and the states that it was folded onto. `None` where a balance is beyond exact
     /// money, which the fold quarantines before it gets here.
-    pub fn new(batch: &Batch, before: &BTreeMap<AccountId, StoredAccount>, folded: FoldedBatch) -> Option<Self> {
+    pub fn new(
+        batch: &Batch,
+        from_chain: ChainHash,
+        before: &BTreeMap<AccountId, StoredAccount>,
+        folded: FoldedBatch,
+    ) -> Option<Self> {
         let mut commit = Self {
             partition: batch.partition,
             from: batch.from,
+            from_chain,
             next: batch.next,
             chain: folded.chain,
             accounts: Vec::with_capacity(folded.accounts.len()),
@@ -111,8 +121,8 @@ impl Commit {
             keys: Vec::new(),
             dropped_keys: Vec::new(),
             renewals: Vec::new(),
-            postings: Vec::new(),
-            transfers: Vec::new(),
+            postings: Vec::with_capacity(folded.entries.len()),
+            transfers: Vec::with_capacity(folded.entries.len()),
             quarantined: Vec::new(),
             invoices: Vec::new(),
         };
@@ -169,7 +179,8 @@ impl Commit {
             self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
         }
         let transfers = (0..).zip(posting.transfers);
-        self.transfers.extend(transfers.map(|(index, transfer)| TransferRow { event_id: event.id, index, transfer }));
+        let row = |(index, transfer)| TransferRow { event_id: event.id, offset, index, transfer };
+        self.transfers.extend(transfers.map(row));
         self.postings.push(PostingRow {
             event_id: event.id,
             account_id: event.subject,

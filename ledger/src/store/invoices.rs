@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::read::{offset, partition, signed, unreadable};
+use super::snapshot::Unreadable;
 
 /// An invoice that an event issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,19 @@ impl InvoiceColumns {
             position: Position { partition: partition(self.partition_no)?, offset: offset(self.log_offset)? },
             issued_at: Timestamp::from_micros(self.issued_at),
             invoice: IssuedInvoice { number, event },
+        })
+    }
+
+    /// The same for an audit, which goes on where a row means nothing.
+    pub(super) fn audited(&self) -> Result<InvoiceRow, Unreadable> {
+        self.read().map_err(|error| {
+            let place = (partition(self.partition_no), offset(self.log_offset));
+            let position = match place {
+                (Ok(partition), Ok(offset)) => Some(Position { partition, offset }),
+                _ => None,
+            };
+            let account = Some(AccountId(self.account_id));
+            Unreadable { table: "invoices", position, account, why: format!("number {}: {error}", self.number) }
         })
     }
 }

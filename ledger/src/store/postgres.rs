@@ -1,8 +1,11 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
+mod as_is;
 mod audited;
+mod copy;
 mod invoices;
 mod reset;
+mod stalled;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,9 +32,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 const CONNECTIONS: u32 = 16;
 
+/// What the server knows our connections by.
+const APPLICATION: &str = "modelhub-ledger";
+
 /// How long a transaction may stand still between two statements. A process that stops in the middle of a commit (a
 /// machine that sleeps, or is cut off) holds the row of its partition's position, and whoever takes the partition over
-/// waits for that; so the server ends the transaction.
+/// waits for that; so the server ends the transaction. In the middle
+/// of a statement it does not: see [`stalled`].
 const STANDSTILL: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "5s")];
 
 /// An audit computes between two questions, and holds no row that anybody waits for.
@@ -41,6 +48,15 @@ const PATIENT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// The indexes in log order are of ranges of pages: what was written last is in none yet, and without statistics the
+/// planner would rather read whole tables.
+const PREPARE_SNAPSHOT: [&str; 3] = [
+    "SELECT brin_summarize_new_values('postings_in_log_order')",
+    "SELECT brin_summarize_new_values('transfers_in_log_order')",
+    "ANALYZE postings, transfers",
+];
+
 const ACCOUNTS: &str = "\
     SELECT account_id, partition_no, state FROM accounts
     WHERE account_id = ANY($1)";
@@ -58,6 +74,13 @@ impl PostgresStore {
     /// # Errors
     /// The server can't be reached or refuses, or a newer build made the tables.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let pool = Self::connect(url).await?;
+        let failed = |error| StoreError::unavailable("bring its tables up to date", error);
+        MIGRATIONS.run(&pool).await.map_err(failed)?;
+        Ok(Self { pool })
+    }
+
+    async fn connect(url: &str) -> Result<PgPool, StoreError> {
         // What a parser says of a bad URL may quote it, and it holds a password.
         let options: PgConnectOptions = url.parse().map_err(|_| {
             StoreError::unavailable(
@@ -66,14 +89,10 @@ impl PostgresStore {
             )
         })?;
         let place = format!("{}:{}", options.get_host(), options.get_port());
-        let failed = |cause: &dyn std::fmt::Display| {
-            StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"))
-        };
+        let failed = |cause| StoreError::unavailable("open its database", format!("PostgreSQL at {place}: {cause}"));
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
-        let options = options.application_name("modelhub-ledger").options(STANDSTILL);
-        let pool = pool.connect_with(options).await.map_err(|error| failed(&error))?;
-        MIGRATIONS.run(&pool).await.map_err(|error| failed(&error))?;
-        Ok(Self { pool })
+        let options = options.application_name(APPLICATION).options(STANDSTILL);
+        pool.connect_with(options).await.map_err(failed)
     }
 }
 
@@ -194,11 +213,14 @@ impl Store for PostgresStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        for statement in PREPARE_SNAPSHOT {
+            query(statement).execute(&self.pool).await.map_err(snapshot::failed)?;
+        }
         let mut transaction = self.pool.begin_with(SNAPSHOT).await.map_err(snapshot::failed)?;
         query(PATIENT).execute(&mut *transaction).await.map_err(snapshot::failed)?;
         // The moment is that of the first question.
         query(snapshot::HEADS).execute(&mut *transaction).await.map_err(snapshot::failed)?;
-        Ok(Box::new(PostgresSnapshot(transaction)))
+        Ok(Box::new(PostgresSnapshot::new(transaction)))
     }
 
     async fn reset(&self) -> Result<(), StoreError> {

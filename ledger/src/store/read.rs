@@ -183,7 +183,7 @@ pub(super) struct QuarantinedRow {
 /// A row of `accounts`.
 #[derive(FromRow)]
 pub(super) struct AccountRow {
-    account_id: Uuid,
+    pub(super) account_id: Uuid,
     partition_no: i64,
     state: String,
 }
@@ -237,7 +237,7 @@ impl QuarantinedRow {
 }
 
 impl AccountRow {
-    fn read(&self) -> Result<StoredAccount, StoreError> {
+    pub(super) fn read(&self) -> Result<StoredAccount, StoreError> {
         let of = |error: StoreError| unreadable("accounts", format!("account {}: {error}", self.account_id));
         Ok(StoredAccount { partition: partition(self.partition_no)?, state: state(&self.state).map_err(of)? })
     }

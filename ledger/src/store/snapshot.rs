@@ -5,7 +5,7 @@ mod held;
 mod rows;
 mod statements;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use schemas::{AccountId, Offset, PartitionId, Position};
@@ -13,11 +13,11 @@ use schemas::{AccountId, Offset, PartitionId, Position};
 pub(super) use self::adapter::snapshot;
 pub use self::held::{
     AccountColumns, AccountRows, Counts, KeyColumns, LotColumns, Side, StoredPosting, StoredQuarantine, StoredTransfer,
-    Sum, SumKey,
+    Sum, SumKey, Unreadable,
 };
 pub(super) use self::rows::{
     AccountRow, CountsRow, KeyRow, ListedRow, LotRow, PartitionHeadRow, PlaceRow, PostingRow, QuarantineRow,
-    TransferRow, accounts, ids, postings,
+    TransferRow, accounts, follows, postings,
 };
 pub(super) use self::statements::{
     ACCOUNTS, BEYOND, COUNTS, HEADS, KEYS, LOTS, POSTINGS, QUARANTINE, QUARANTINED, STRAYS, TRANSFERS,
@@ -28,6 +28,9 @@ use super::{Head, InvoiceRow, StoreError};
 pub(super) const KEPT: &str = "contacts";
 
 /// One moment of a store. Nothing that is committed after it was taken is in it.
+///
+/// A row that can't be read is left out of the answers and told by [`unreadable`](Self::unreadable): an audit that stops
+/// at the first one says nothing of all the others.
 #[async_trait]
 pub trait Snapshot: Send {
     /// The position of record of every partition that has one.
@@ -71,6 +74,18 @@ pub trait Snapshot: Send {
 
     /// Postings, quarantined records and invoices that are not before their partition's position of record: their places.
     async fn beyond(&mut self) -> Result<Vec<Position>, StoreError>;
+
+    /// The rows that were met so far and can't be read.
+    fn unreadable(&self) -> &BTreeSet<Unreadable>;
+}
+
+/// Those of what was read that mean something; the others are noted.
+pub(super) fn keep<T>(
+    read: impl IntoIterator<Item = Result<T, Unreadable>>,
+    noted: &mut BTreeSet<Unreadable>,
+) -> Vec<T> {
+    let keep = |read: Result<T, Unreadable>| read.map_err(|unreadable| noted.insert(unreadable)).ok();
+    read.into_iter().filter_map(keep).collect()
 }
 
 pub(super) fn failed(error: sqlx::Error) -> StoreError {

@@ -4,6 +4,7 @@
 //! do without, because its position falls back together with it and the log is the truth, but the contacts are nowhere
 //! else, and one sync a batch is cheap.
 
+mod as_is;
 mod audited;
 mod invoices;
 mod reset;
@@ -200,7 +201,7 @@ impl Store for SqliteStore {
         let mut transaction = self.readers.begin().await.map_err(snapshot::failed)?;
         // The moment is that of the first question.
         query(snapshot::HEADS).execute(&mut *transaction).await.map_err(snapshot::failed)?;
-        Ok(Box::new(SqliteSnapshot(transaction)))
+        Ok(Box::new(SqliteSnapshot::new(transaction)))
     }
 
     async fn reset(&self) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@
 //! - **Repeated events.** Before an insert the batch's event ids are looked up among the facts of earlier records. The
 //!   log is immutable and facts before the position are complete, so every projector decides alike.
 
+mod moment;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +32,12 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use clickhouse::sql::Identifier;
 use clickhouse::{Client, Compression};
-use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
-use schemas::{AccountId, EventId, Offset, PartitionId, config};
+use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow};
+use schemas::{EventId, Offset, PartitionId, config};
 
-use self::rows::{FactRow, Id, StatsRow, TotalsRow};
-use super::{Grain, StoreError, UsageStore, hours, row};
-use crate::{Fact, FactBatch};
+use self::rows::{FactRow, Id, StatsRow};
+use super::{StoreError, UsageStore, hours, row};
+use crate::{Fact, FactBatch, UsageMoment};
 
 /// Each is right to run again. A table of another form is another table, filled from the log's begin: made where it is
 /// missing and never changed, so that several projectors that start at once can't disturb each other.
@@ -79,6 +80,26 @@ impl ClickHouseStore {
     /// # Errors
     /// [`StoreError::Unavailable`] where the server can't be reached or refuses.
     pub async fn connect(config: &config::ClickHouse) -> Result<Self, StoreError> {
+        Self::with_client(Self::client(config), &config.database).await
+    }
+
+    /// Connects, and makes and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the server can't be reached or refuses, or has no usage store.
+    pub async fn connect_as_is(config: &config::ClickHouse) -> Result<Self, StoreError> {
+        let database = config.database.clone();
+        let client = Self::client(config);
+        let store = Self { client: client.with_database(&database), database, looked_at: Mutex::default() };
+        let table = "SELECT count() FROM system.tables WHERE database = ? AND name = 'usage_charges'";
+        let query = store.client.clone().with_database("system").query(table).bind(&store.database);
+        match store.answer(query.fetch_one::<u64>()).await? {
+            0 => Err(store.failed(&"has no usage store: start `modelhub projector` once, which makes it")),
+            _ => Ok(store),
+        }
+    }
+
+    fn client(config: &config::ClickHouse) -> Client {
         let mut client = Client::default().with_url(&config.url).with_compression(Compression::None);
         if let Some(user) = &config.user {
             client = client.with_user(user);
@@ -86,7 +107,7 @@ impl ClickHouseStore {
         if let Some(password) = &config.password {
             client = client.with_password(password.expose());
         }
-        Self::with_client(client, &config.database).await
+        client
     }
 
     /// As [`connect`](Self::connect), over a client that the caller made: with settings or a transport of its own.
@@ -109,10 +130,18 @@ impl ClickHouseStore {
     }
 
     async fn answer<T>(&self, answer: impl Future<Output = clickhouse::error::Result<T>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(TIMEOUT, answer).await {
+        self.answer_within(TIMEOUT, answer).await
+    }
+
+    async fn answer_within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = clickhouse::error::Result<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(limit, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.failed(&error)),
-            Err(_) => Err(self.failed(&format_args!("no answer within {} s", TIMEOUT.as_secs()))),
+            Err(_) => Err(self.failed(&format_args!("no answer within {} s", limit.as_secs()))),
         }
     }
 
@@ -250,14 +279,7 @@ impl UsageStore for ClickHouseStore {
         self.migrate().await
     }
 
-    async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {
-        let sql = format!("SELECT account_id AS account, {SUMS} FROM usage_charges GROUP BY account_id");
-        let rollups = match grain {
-            Grain::Event => "0",
-            Grain::Hour => "1",
-        };
-        let query = self.client.query(&sql).with_setting("optimize_use_projections", rollups);
-        let found: Vec<TotalsRow> = self.answer(query.fetch_all()).await?;
-        found.into_iter().map(|found| Ok((AccountId(found.account), found.sums().totals()?))).collect()
+    async fn moment(&self) -> Result<UsageMoment, StoreError> {
+        moment::read(self).await
     }
 }

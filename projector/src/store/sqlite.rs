@@ -1,14 +1,16 @@
 //! Usage in an `SQLite` file. A batch is one transaction: facts, rollups and position together.
 
+mod as_is;
+mod moment;
 mod rollup;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use schemas::api::{Bucket, GroupBy, UsageQuery, UsageRow, UsageTotals};
-use schemas::{AccountId, Offset, PartitionId};
+use schemas::{Offset, PartitionId};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -17,8 +19,8 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use self::rollup::Rollup;
-use super::{CORRECTED, Grain, StoreError, Sums, UsageStore, hours, row};
-use crate::{Fact, FactBatch};
+use super::{CORRECTED, StoreError, Sums, UsageStore, hours, row};
+use crate::{Fact, FactBatch, UsageMoment};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -34,10 +36,6 @@ const ROWS_PER_STATEMENT: usize = 500;
 /// The sums of rollups, in the order of [`sums`]. A sum beyond 64 bits is an error of `SQLite`'s, never a float.
 const SUMS_OF_HOURS: &str = "sum(requests), sum(prompt_tokens), sum(cached_prompt_tokens), sum(completion_tokens), \
                              sum(reasoning_tokens), sum(cost_micro), sum(cost_rest)";
-/// The same sums of facts.
-const SUMS_OF_FACTS: &str = "sum(requests), sum(prompt_tokens), sum(cached_prompt_tokens), sum(completion_tokens), \
-                             sum(reasoning_tokens), sum(cost_pico / 1000000), sum(cost_pico % 1000000)";
-
 /// Usage in an `SQLite` file.
 pub struct SqliteStore {
     pool: SqlitePool,
@@ -174,19 +172,8 @@ impl UsageStore for SqliteStore {
         made.map_err(|error| StoreError::Unavailable(format!("the usage store {}: {error}", self.name)))
     }
 
-    async fn totals(&self, grain: Grain) -> Result<BTreeMap<AccountId, UsageTotals>, StoreError> {
-        let (sums_sql, table) = match grain {
-            Grain::Event => (SUMS_OF_FACTS, "usage_facts"),
-            Grain::Hour => (SUMS_OF_HOURS, "usage_hours"),
-        };
-        let sql = format!("SELECT {sums_sql}, account_id FROM {table} GROUP BY account_id");
-        let found = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await;
-        let found = found.map_err(|error| self.failed(&error))?;
-        let totals = |found: &SqliteRow| {
-            let account = found.try_get("account_id").map(AccountId).map_err(|error| self.failed(&error))?;
-            Ok((account, sums(found).map_err(|error| self.failed(&error))?.totals()?))
-        };
-        found.iter().map(totals).collect()
+    async fn moment(&self) -> Result<UsageMoment, StoreError> {
+        moment::read(&self.pool).await.map_err(|error| self.failed(&error))?
     }
 }
 

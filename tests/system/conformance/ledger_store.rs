@@ -1,5 +1,6 @@
 //! The ledger's store, of both adapters.
 
+mod cache;
 mod commit;
 mod contacts;
 mod events;
@@ -11,6 +12,7 @@ mod renewals;
 mod reset;
 mod snapshot;
 mod stage;
+mod stalled;
 
 /// Runs each of these tests against both adapters.
 macro_rules! suite {
@@ -47,6 +49,11 @@ suite! {
     reads::a_posted_event_is_known_with_its_place,
     renewals::what_is_over_is_due_until_it_is_renewed_or_ended,
     reads::nothing_asked_is_nothing_found,
+    cache::a_sink_that_lost_its_partition_writes_nothing,
+    cache::a_repeat_is_one_whatever_is_remembered,
+    cache::a_repeat_of_another_partition_is_found,
+    cache::what_was_decoded_ahead_is_used_for_those_bytes_only,
+    cache::accounts_that_were_forgotten_are_loaded_again,
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,
     contacts::everything_is_there_after_a_restart,

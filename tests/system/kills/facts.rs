@@ -123,7 +123,7 @@ impl Written {
 /// The event's type and data.
 fn data(number: u64, fact: Fact) -> Option<(&'static str, Value)> {
     let boxed = |id: &str| plan(id, &cents(1_500), PLAN_TOKENS, PLAN_ROLLOVER);
-    let free = || plan("free", &json!("0"), 0, 0);
+    let free = || plan("free", &"0".into(), 0, 0);
     Some(match fact {
         Fact::Garbage => return None,
         Fact::Open => ("account.opened", json!({"plan": free()})),

@@ -1,18 +1,17 @@
 //! An audit's view of the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use schemas::{AccountId, Offset, PartitionId, Position, Usd};
-use sqlx::{FromRow, PgConnection, query_as};
+use sqlx::{FromRow, PgConnection, Row as _, query, query_as};
 
-use super::load_accounts;
 use crate::store::invoices::{AUDITED, InvoiceColumns};
 use crate::store::read::signed;
 use crate::store::snapshot::{
     self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
     POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
-    StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, failed, snapshot,
+    StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, Unreadable, failed, snapshot,
 };
 use crate::store::{Head, InvoiceRow, StoreError};
 
@@ -37,7 +36,7 @@ struct SumRow {
     total: Decimal,
 }
 
-snapshot!(PostgresSnapshot, sqlx::Postgres, load_accounts, amount, sums);
+snapshot!(PostgresSnapshot, sqlx::Postgres, amount, sums);
 
 /// Every commodity is kept as it is counted.
 #[expect(clippy::unnecessary_wraps, reason = "in the other adapter, not every amount that is kept is one")]

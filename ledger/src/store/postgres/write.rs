@@ -1,5 +1,7 @@
-//! The one transaction of a batch: one statement a table, whose rows go in as one array a column.
+//! The one transaction of a batch. What grows with every event is copied; the rows of everything else go in as one array a
+//! column.
 
+use accounting::Amount;
 use rust_decimal::Decimal;
 use schemas::{Timestamp, Usd};
 use serde::Serialize;
@@ -7,24 +9,26 @@ use sqlx::error::ErrorKind;
 use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
-use super::invoices;
+use super::copy::{Rows, copy, trillionths};
+use super::{invoices, stalled};
+use crate::store::commit::{PostingRow, TransferRow};
 use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
 
-const DOING: &str = "commit a batch";
+pub(super) const DOING: &str = "commit a batch";
 
-/// Moves the position, or makes the partition's first one, only where it is at `$2`. Holds the row until the end of the
-/// transaction: another committer of this partition waits here, and then finds it moved.
+/// Moves the position, or makes the partition's first one, only where it is at `$2` with the chain `$5`. Holds the row until
+/// the end of the transaction: another committer of this partition waits here, and then finds it moved.
 const MOVE: &str = "\
     INSERT INTO positions (partition_no, next_offset, chain)
     SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
     ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
-    WHERE positions.next_offset = $2";
+    WHERE positions.next_offset = $2 AND positions.chain = $5";
 
 const ACCOUNTS: &str = "\
     INSERT INTO accounts
         (account_id, partition_no, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state)
-    SELECT account_id, $1, status, plan::jsonb, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state
+    SELECT account_id, $1, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state
     FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::numeric[], $8::numeric[],
         $9::bigint[], $10::text[])
         AS row (account_id, status, plan, opened_at, lots_opened, debt_usd, balance_usd, version_offset, state)
@@ -55,43 +59,48 @@ const DROPPED_KEYS: &str = "\
     WHERE keys.account_id = row.account_id AND keys.key_id = row.key_id";
 
 const POSTINGS: &str = "\
-    INSERT INTO postings
-        (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
+    COPY postings (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
         chain_tag)
-    SELECT event_id, account_id, $1, log_offset, event_type, event_time, amount_usd, balance_usd, detail::jsonb,
-        chain_tag
-    FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::bigint[], $7::numeric[], $8::numeric[],
-        $9::text[], $10::bigint[])
-        AS row (event_id, account_id, log_offset, event_type, event_time, amount_usd, balance_usd, detail, chain_tag)";
+    FROM STDIN (FORMAT binary)";
 
 const TRANSFERS: &str = "\
-    INSERT INTO transfers (event_id, idx, debit, credit, commodity, amount, code, lot_id)
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::text[],
-        $8::uuid[])";
+    COPY transfers (partition_no, log_offset, event_id, idx, debit, credit, commodity, amount, code, lot_id)
+    FROM STDIN (FORMAT binary)";
 
 const QUARANTINE: &str = "\
     INSERT INTO quarantine (partition_no, log_offset, event_id, account_id, reason, detail, record)
     SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::bytea[])";
 
 pub(super) async fn commit(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
+    let outcome = write(pool, commit).await;
+    if let Err(StoreError::Unavailable { .. }) = &outcome {
+        stalled::end(pool).await;
+    }
+    outcome
+}
+
+async fn write(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
     let mut transaction = pool.begin().await.map_err(refused)?;
+    query(stalled::WAIT).execute(&mut *transaction).await.map_err(refused)?;
     let moved = query(MOVE)
         .bind(i64::from(commit.partition.0))
         .bind(signed(commit.from))
         .bind(signed(commit.next))
         .bind(&commit.chain.0[..])
+        .bind(&commit.from_chain.0[..])
         .execute(&mut *transaction)
         .await
         .map_err(refused)?;
     if moved.rows_affected() != 1 {
         return Err(StoreError::Moved);
     }
+    // First, because here it shows whether an event was posted before.
+    postings(&mut transaction, commit).await?;
+    transfers(&mut transaction, commit).await?;
     accounts(&mut transaction, commit).await?;
     lots(&mut transaction, commit).await?;
     keys(&mut transaction, commit).await?;
     renewals(&mut transaction, commit).await?;
-    postings(&mut transaction, commit).await?;
-    transfers(&mut transaction, commit).await?;
     quarantine(&mut transaction, commit).await?;
     invoices::write(&mut transaction, commit).await.map_err(refused)?;
     transaction.commit().await.map_err(refused)
@@ -172,42 +181,60 @@ async fn renewals(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     Ok(())
 }
 
+/// An account's rows one after another: its entries in the index of statements are neighbours, and so cost a tenth.
 async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
-    let rows = &commit.postings;
-    if rows.is_empty() {
+    if commit.postings.is_empty() {
         return Ok(());
     }
-    let details = rows.iter().map(|row| row.detail.as_ref().map(text).transpose()).collect::<Result<Vec<_>, _>>()?;
-    let insert = query(POSTINGS)
-        .bind(i64::from(commit.partition.0))
-        .bind(rows.iter().map(|row| row.event_id.0).collect::<Vec<Uuid>>())
-        .bind(rows.iter().map(|row| row.account_id.0).collect::<Vec<Uuid>>())
-        .bind(rows.iter().map(|row| signed(row.offset)).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.event_type).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.time.as_micros()).collect::<Vec<_>>())
-        .bind(decimals(rows.iter().map(|row| row.amount)))
-        .bind(decimals(rows.iter().map(|row| row.balance)))
-        .bind(details)
-        .bind(rows.iter().map(|row| row.chain_tag).collect::<Vec<_>>());
-    insert.execute(connection).await.map(drop).map_err(refused)
+    let partition = i64::from(commit.partition.0);
+    let mut rows: Vec<&PostingRow> = commit.postings.iter().collect();
+    rows.sort_by_key(|row| (row.account_id, row.offset));
+    let write = |to: &mut Rows, row: &PostingRow| {
+        to.row(10);
+        to.uuid(row.event_id.0);
+        to.uuid(row.account_id.0);
+        to.bigint(partition);
+        to.bigint(signed(row.offset));
+        to.text(row.event_type)?;
+        to.bigint(row.time.as_micros());
+        to.money(row.amount);
+        to.money(row.balance);
+        match &row.detail {
+            Some(detail) => to.json(detail)?,
+            None => to.null(),
+        }
+        to.bigint(row.chain_tag);
+        Ok(())
+    };
+    copy(connection, POSTINGS, rows.into_iter(), write).await
 }
 
 async fn transfers(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
-    let rows = &commit.transfers;
-    if rows.is_empty() {
+    if commit.transfers.is_empty() {
         return Ok(());
     }
-    let indices = rows.iter().map(|row| i32::try_from(row.index).unwrap_or(i32::MAX)).collect::<Vec<_>>();
-    let insert = query(TRANSFERS)
-        .bind(rows.iter().map(|row| row.event_id.0).collect::<Vec<Uuid>>())
-        .bind(indices)
-        .bind(rows.iter().map(|row| row.transfer.debit.to_string()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.credit.to_string()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.amount.commodity().as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.amount.as_decimal()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.code.as_str()).collect::<Vec<_>>())
-        .bind(rows.iter().map(|row| row.transfer.lot.map(|lot| lot.0)).collect::<Vec<Option<Uuid>>>());
-    insert.execute(connection).await.map(drop).map_err(refused)
+    let partition = i64::from(commit.partition.0);
+    let write = |to: &mut Rows, row: &TransferRow| {
+        to.row(10);
+        to.bigint(partition);
+        to.bigint(signed(row.offset));
+        to.uuid(row.event_id.0);
+        to.integer(i32::try_from(row.index).unwrap_or(i32::MAX));
+        to.display(&row.transfer.debit)?;
+        to.display(&row.transfer.credit)?;
+        to.text(row.transfer.amount.commodity().as_str())?;
+        to.numeric(match row.transfer.amount {
+            Amount::Usd(amount) => trillionths(amount),
+            Amount::PlanTokens(tokens) => i128::from(tokens) * 1_000_000_000_000,
+        });
+        to.text(row.transfer.code.as_str())?;
+        match row.transfer.lot {
+            Some(lot) => to.uuid(lot.0),
+            None => to.null(),
+        }
+        Ok(())
+    };
+    copy(connection, TRANSFERS, commit.transfers.iter(), write).await
 }
 
 async fn quarantine(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
@@ -226,12 +253,11 @@ async fn quarantine(connection: &mut PgConnection, commit: &Commit) -> Result<()
     insert.execute(connection).await.map(drop).map_err(refused)
 }
 
-/// An event that is posted already was posted by another partition after this batch was loaded: read again.
-fn refused(error: sqlx::Error) -> StoreError {
+pub(super) fn refused(error: sqlx::Error) -> StoreError {
     let posted_twice = error
         .as_database_error()
         .is_some_and(|error| error.kind() == ErrorKind::UniqueViolation && error.constraint() == Some("postings_once"));
-    if posted_twice { StoreError::Moved } else { StoreError::unavailable(DOING, error) }
+    if posted_twice { StoreError::AlreadyPosted } else { StoreError::unavailable(DOING, error) }
 }
 
 fn decimals(amounts: impl Iterator<Item = Usd>) -> Vec<Decimal> {

@@ -1,16 +1,48 @@
 //! The one implementation of both adapters.
 
-/// [`Snapshot`] on a transaction of either database. The statements are the same; how states are loaded, what an amount of
-/// a commodity is, and how amounts are summed up are each one's own.
+/// [`Snapshot`] on a transaction of either database. The statements are the same; what an amount of a commodity is, and how
+/// amounts are summed up are each one's own.
 macro_rules! snapshot {
-    ($snapshot:ident, $database:ty, $load:path, $amount:path, $sums:path) => {
-        pub(super) struct $snapshot(pub(super) sqlx::Transaction<'static, $database>);
+    ($snapshot:ident, $database:ty, $amount:path, $sums:path) => {
+        pub(super) struct $snapshot {
+            transaction: sqlx::Transaction<'static, $database>,
+            unreadable: BTreeSet<Unreadable>,
+        }
+
+        impl $snapshot {
+            pub(super) fn new(transaction: sqlx::Transaction<'static, $database>) -> Self {
+                Self { transaction, unreadable: BTreeSet::new() }
+            }
+
+            /// What the rows hold, one by one. Of one that holds something else, its place and account are looked for.
+            fn decode<T>(
+                &mut self,
+                table: &'static str,
+                partition: Option<PartitionId>,
+                rows: &[<$database as sqlx::Database>::Row],
+            ) -> Vec<T>
+            where
+                T: for<'r> sqlx::FromRow<'r, <$database as sqlx::Database>::Row>,
+            {
+                let decoded = rows.iter().map(|row| {
+                    T::from_row(row).map_err(|error| {
+                        let offset = row.try_get::<i64, _>("log_offset").ok().and_then(|at| u64::try_from(at).ok());
+                        let at = |partition| offset.map(|offset| Position { partition, offset: Offset(offset) });
+                        let account = row.try_get::<uuid::Uuid, _>("account_id").ok().map(AccountId);
+                        Unreadable { table, position: partition.and_then(at), account, why: error.to_string() }
+                    })
+                });
+                snapshot::keep(decoded, &mut self.unreadable)
+            }
+        }
 
         #[async_trait::async_trait]
         impl Snapshot for $snapshot {
             async fn heads(&mut self) -> Result<BTreeMap<PartitionId, Head>, StoreError> {
-                let rows: Vec<PartitionHeadRow> = query_as(HEADS).fetch_all(&mut *self.0).await.map_err(failed)?;
-                rows.into_iter().map(PartitionHeadRow::read).collect()
+                let rows = query(HEADS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<PartitionHeadRow> = self.decode("positions", None, &rows);
+                let heads = snapshot::keep(rows.into_iter().map(PartitionHeadRow::read), &mut self.unreadable);
+                Ok(heads.into_iter().collect())
             }
 
             async fn postings(
@@ -20,12 +52,14 @@ macro_rules! snapshot {
                 to: Offset,
             ) -> Result<Vec<StoredPosting>, StoreError> {
                 let range =
-                    |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
-                let rows: Vec<PostingRow> = range(POSTINGS).fetch_all(&mut *self.0).await.map_err(failed)?;
+                    |statement| query(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows = range(POSTINGS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<PostingRow> = self.decode("postings", Some(partition), &rows);
                 let range =
-                    |statement| query_as(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
-                let transfers: Vec<TransferRow> = range(TRANSFERS).fetch_all(&mut *self.0).await.map_err(failed)?;
-                snapshot::postings(rows, transfers, $amount)
+                    |statement| query(statement).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let transfers = range(TRANSFERS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let transfers: Vec<TransferRow> = self.decode("transfers", Some(partition), &transfers);
+                Ok(snapshot::postings(partition, rows, transfers, $amount, &mut self.unreadable))
             }
 
             async fn quarantined(
@@ -34,8 +68,9 @@ macro_rules! snapshot {
                 from: Offset,
                 to: Offset,
             ) -> Result<Vec<StoredQuarantine>, StoreError> {
-                let rows = query_as(QUARANTINED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
-                let rows: Vec<QuarantineRow> = rows.fetch_all(&mut *self.0).await.map_err(failed)?;
+                let rows = query(QUARANTINED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows = rows.fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<QuarantineRow> = self.decode("quarantine", Some(partition), &rows);
                 rows.into_iter().map(QuarantineRow::read).collect()
             }
 
@@ -45,46 +80,68 @@ macro_rules! snapshot {
                 from: Offset,
                 to: Offset,
             ) -> Result<Vec<InvoiceRow>, StoreError> {
-                let rows = query_as(AUDITED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
-                let rows: Vec<InvoiceColumns> = rows.fetch_all(&mut *self.0).await.map_err(failed)?;
-                rows.iter().map(InvoiceColumns::read).collect()
+                let rows = query(AUDITED).bind(i64::from(partition.0)).bind(signed(from)).bind(signed(to));
+                let rows = rows.fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<InvoiceColumns> = self.decode("invoices", Some(partition), &rows);
+                let read = rows.iter().map(InvoiceColumns::audited);
+                Ok(snapshot::keep(read, &mut self.unreadable))
             }
 
             async fn accounts(&mut self, after: Option<AccountId>, limit: u32) -> Result<Vec<AccountRows>, StoreError> {
-                let after = after.map(|id| id.0);
-                let page = query_as(ACCOUNTS).bind(after).bind(i64::from(limit));
-                let rows: Vec<AccountRow> = page.fetch_all(&mut *self.0).await.map_err(failed)?;
-                let last = rows.last().map(|row| row.account_id);
-                let states = $load(&mut self.0, &snapshot::ids(&rows)).await?;
-                let lots: Vec<LotRow> =
-                    query_as(LOTS).bind(after).bind(last).fetch_all(&mut *self.0).await.map_err(failed)?;
-                let keys: Vec<KeyRow> =
-                    query_as(KEYS).bind(after).bind(last).fetch_all(&mut *self.0).await.map_err(failed)?;
-                snapshot::accounts(&rows, states, lots, keys)
+                let mut from = snapshot::follows(after);
+                // A page on which nothing can be read is not the end.
+                while let Some(first) = from {
+                    let page = query(ACCOUNTS).bind(first).bind(i64::from(limit));
+                    let rows = page.fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                    let ids = rows.iter().filter_map(|row| row.try_get::<uuid::Uuid, _>("account_id").ok());
+                    let Some(last) = ids.last() else { break };
+                    let rows: Vec<AccountRow> = self.decode("accounts", None, &rows);
+                    let beside = |statement| query(statement).bind(first).bind(last);
+                    let lots = beside(LOTS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                    let lots: Vec<LotRow> = self.decode("lots", None, &lots);
+                    let beside = |statement| query(statement).bind(first).bind(last);
+                    let keys = beside(KEYS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                    let keys: Vec<KeyRow> = self.decode("keys", None, &keys);
+                    let accounts = snapshot::accounts(&rows, lots, keys, &mut self.unreadable);
+                    if !accounts.is_empty() {
+                        return Ok(accounts);
+                    }
+                    from = snapshot::follows(Some(AccountId(last)));
+                }
+                Ok(Vec::new())
             }
 
             async fn sums(&mut self) -> Result<BTreeMap<SumKey, Sum>, StoreError> {
-                $sums(&mut self.0).await
+                $sums(&mut self.transaction).await
             }
 
             async fn counts(&mut self) -> Result<BTreeMap<AccountId, Counts>, StoreError> {
-                let rows: Vec<CountsRow> = query_as(COUNTS).fetch_all(&mut *self.0).await.map_err(failed)?;
+                let rows = query(COUNTS).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                let rows: Vec<CountsRow> = self.decode("postings", None, &rows);
                 rows.iter().map(CountsRow::read).collect()
             }
 
             async fn strays(&mut self) -> Result<Vec<String>, StoreError> {
                 let mut strays = Vec::new();
                 for (what, statement) in STRAYS {
-                    let ids: Vec<uuid::Uuid> =
-                        sqlx::query_scalar(statement).fetch_all(&mut *self.0).await.map_err(failed)?;
-                    strays.extend(ids.into_iter().map(|id| format!("{what}: {id}")));
+                    let rows = query(statement).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                    let id = |row: &_| {
+                        sqlx::Row::try_get::<uuid::Uuid, _>(row, "id")
+                            .map_or_else(|_| "its id can't be read".to_owned(), |id| id.to_string())
+                    };
+                    strays.extend(rows.iter().map(|row| format!("{what}: {}", id(row))));
                 }
                 Ok(strays)
             }
 
             async fn beyond(&mut self) -> Result<Vec<Position>, StoreError> {
-                let rows: Vec<PlaceRow> = query_as(BEYOND).fetch_all(&mut *self.0).await.map_err(failed)?;
-                rows.iter().map(PlaceRow::read).collect()
+                let rows: Vec<PlaceRow> =
+                    sqlx::query_as(BEYOND).fetch_all(&mut *self.transaction).await.map_err(failed)?;
+                Ok(snapshot::keep(rows.iter().map(PlaceRow::read), &mut self.unreadable))
+            }
+
+            fn unreadable(&self) -> &BTreeSet<Unreadable> {
+                &self.unreadable
             }
         }
     };

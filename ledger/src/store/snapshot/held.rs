@@ -13,6 +13,8 @@ use crate::store::StoredAccount;
 /// An account: its state, and what is kept of it in columns and tables for questions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRows {
+    /// Whose row it is. The document in it may say another.
+    pub id: AccountId,
     /// What the fold goes on from.
     pub account: StoredAccount,
     /// The columns beside it.
@@ -70,7 +72,7 @@ pub struct StoredPosting {
     pub amount: Usd,
     pub balance: Usd,
     pub detail: Option<EntryDetail>,
-    /// None in a row of a build that had no tags.
+    /// Every build that keeps this schema writes one.
     pub chain_tag: Option<i64>,
     pub transfers: Vec<StoredTransfer>,
 }
@@ -128,4 +130,17 @@ pub struct Counts {
     pub postings: u64,
     /// Transfers of them.
     pub transfers: u64,
+}
+
+/// A row that means nothing to this build.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// Where it is.
+    pub table: &'static str,
+    /// Its record's place, where it has one.
+    pub position: Option<Position>,
+    /// Whose it is, where that can be read.
+    pub account: Option<AccountId>,
+    /// What of it can't be read.
+    pub why: String,
 }

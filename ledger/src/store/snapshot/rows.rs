@@ -3,14 +3,14 @@
 mod accounts;
 mod postings;
 
-use schemas::{AccountId, Offset, PartitionId, Position};
+use schemas::{AccountId, PartitionId, Position};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-pub(in crate::store) use self::accounts::{AccountRow, KeyRow, LotRow, accounts, ids};
+pub(in crate::store) use self::accounts::{AccountRow, KeyRow, LotRow, accounts, follows};
 pub(in crate::store) use self::postings::{ListedRow, PostingRow, QuarantineRow, TransferRow, postings};
-use crate::store::read::{HeadRow, partition, unreadable};
-use crate::store::snapshot::Counts;
+use crate::store::read::{HeadRow, offset, partition, unreadable};
+use crate::store::snapshot::{Counts, Unreadable};
 use crate::store::{Head, StoreError};
 
 #[derive(FromRow)]
@@ -34,9 +34,21 @@ pub(in crate::store) struct PlaceRow {
 }
 
 impl PartitionHeadRow {
-    pub(in crate::store) fn read(self) -> Result<(PartitionId, Head), StoreError> {
-        Ok((partition(self.partition_no)?, self.head.read()?))
+    pub(in crate::store) fn read(self) -> Result<(PartitionId, Head), Unreadable> {
+        let number = self.partition_no;
+        let read = || Ok((partition(number)?, self.head.read()?));
+        read().map_err(|error: StoreError| told("positions", None, None, format!("partition {number}: {error}")))
     }
+}
+
+/// A row that means nothing.
+fn told(
+    table: &'static str,
+    position: Option<Position>,
+    account: Option<Uuid>,
+    why: impl std::fmt::Display,
+) -> Unreadable {
+    Unreadable { table, position, account: account.map(AccountId), why: why.to_string() }
 }
 
 fn count(what: &'static str, value: i64) -> Result<u64, StoreError> {
@@ -52,9 +64,12 @@ impl CountsRow {
 }
 
 impl PlaceRow {
-    /// A negative offset is no place in a log; the partition's begin is where to look.
-    pub(in crate::store) fn read(&self) -> Result<Position, StoreError> {
-        let offset = Offset(u64::try_from(self.log_offset).unwrap_or(0));
-        Ok(Position { partition: partition(self.partition_no)?, offset })
+    pub(in crate::store) fn read(&self) -> Result<Position, Unreadable> {
+        let (partition_no, log_offset) = (self.partition_no, self.log_offset);
+        let read = || Ok(Position { partition: partition(partition_no)?, offset: offset(log_offset)? });
+        read().map_err(|_: StoreError| {
+            let why = format!("{partition_no}:{log_offset} is no place in a log (nor would it be in `quarantine`)");
+            told("postings", None, None, why)
+        })
     }
 }

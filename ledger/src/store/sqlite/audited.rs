@@ -1,20 +1,19 @@
 //! An audit's view of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use accounting::Commodity;
 use rust_decimal::Decimal;
 use schemas::money::USD_SCALE;
 use schemas::{AccountId, Offset, PartitionId, Position, Usd};
-use sqlx::{FromRow, SqliteConnection, query_as};
+use sqlx::{FromRow, Row as _, SqliteConnection, query, query_as};
 
-use super::load_accounts;
 use crate::store::invoices::{AUDITED, InvoiceColumns};
 use crate::store::read::{signed, unreadable};
 use crate::store::snapshot::{
     self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
     POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
-    StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, failed, snapshot,
+    StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, Unreadable, failed, snapshot,
 };
 use crate::store::{Head, InvoiceRow, StoreError};
 
@@ -41,7 +40,7 @@ struct SumRow {
     low: i64,
 }
 
-snapshot!(SqliteSnapshot, sqlx::Sqlite, load_accounts, amount, sums);
+snapshot!(SqliteSnapshot, sqlx::Sqlite, amount, sums);
 
 /// Money is kept in 10⁻¹² USD, tokens are kept whole.
 fn scale(commodity: &str) -> u32 {

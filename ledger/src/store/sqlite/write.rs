@@ -15,12 +15,12 @@ use crate::store::{Commit, StoreError};
 
 const DOING: &str = "commit a batch";
 
-/// Moves the position, or makes the partition's first one, only where it is at `$2`.
+/// Moves the position, or makes the partition's first one, only where it is at `$2` with the chain `$5`.
 const MOVE: &str = "\
     INSERT INTO positions (partition_no, next_offset, chain)
     SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
     ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
-    WHERE positions.next_offset = $2";
+    WHERE positions.next_offset = $2 AND positions.chain = $5";
 
 const ACCOUNTS: &str = "\
     INSERT INTO accounts
@@ -68,8 +68,8 @@ const POSTINGS: &str = "\
     FROM json_each($1)";
 
 const TRANSFERS: &str = "\
-    INSERT INTO transfers (event_id, idx, debit, credit, commodity, amount, code, lot_id)
-    SELECT unhex(value ->> 'event_id'), value ->> 'idx', value ->> 'debit', value ->> 'credit',
+    INSERT INTO transfers (partition_no, log_offset, event_id, idx, debit, credit, commodity, amount, code, lot_id)
+    SELECT value ->> 'partition_no', value ->> 'log_offset', unhex(value ->> 'event_id'), value ->> 'idx', value ->> 'debit', value ->> 'credit',
         value ->> 'commodity', value ->> 'amount', value ->> 'code', unhex(value ->> 'lot_id')
     FROM json_each($1)";
 
@@ -87,6 +87,7 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
         .bind(signed(commit.from))
         .bind(signed(commit.next))
         .bind(&commit.chain.0[..])
+        .bind(&commit.from_chain.0[..])
         .execute(&mut *transaction)
         .await
         .map_err(refused)?;
@@ -126,12 +127,11 @@ async fn quarantine(
     insert.execute(&mut **transaction).await.map(drop)
 }
 
-/// An event that is posted already was posted by another partition after this batch was loaded: read again.
 fn refused(error: sqlx::Error) -> StoreError {
     let posted_twice = error.as_database_error().is_some_and(|error| {
         error.kind() == ErrorKind::UniqueViolation && error.message().contains("postings.event_id")
     });
-    if posted_twice { StoreError::Moved } else { StoreError::unavailable(DOING, error) }
+    if posted_twice { StoreError::AlreadyPosted } else { StoreError::unavailable(DOING, error) }
 }
 
 /// A statement and its rows for every table that the batch touches.
@@ -175,7 +175,7 @@ fn statements(commit: &Commit) -> Result<Vec<(&'static str, String)>, StoreError
             })?,
         ),
         (POSTINGS, array(&commit.postings, |row| posting(partition, row))?),
-        (TRANSFERS, array(&commit.transfers, transfer)?),
+        (TRANSFERS, array(&commit.transfers, |row| transfer(partition, row))?),
     ];
     Ok(rows.into_iter().filter_map(|(statement, rows)| Some((statement, rows?))).collect())
 }
@@ -189,10 +189,10 @@ fn posting(partition: u32, row: &PostingRow) -> Result<Value, StoreError> {
     }))
 }
 
-fn transfer(row: &TransferRow) -> Result<Value, StoreError> {
+fn transfer(partition: u32, row: &TransferRow) -> Result<Value, StoreError> {
     let transfer = &row.transfer;
     Ok(json!({
-        "event_id": row.event_id.0.simple(), "idx": row.index, "debit": transfer.debit.to_string(),
+        "partition_no": partition, "log_offset": row.offset.0, "event_id": row.event_id.0.simple(), "idx": row.index, "debit": transfer.debit.to_string(),
         "credit": transfer.credit.to_string(), "commodity": transfer.amount.commodity().as_str(),
         "amount": amount(transfer.amount)?, "code": transfer.code.as_str(), "lot_id": transfer.lot.map(|lot| lot.0.simple()),
     }))

@@ -86,9 +86,17 @@ pub(super) struct StatsRow {
 }
 
 #[derive(Row, Deserialize)]
-pub(super) struct TotalsRow {
+pub(super) struct GroupRow {
+    pub(super) fact: u8,
+    pub(super) log_partition: u32,
+    pub(super) last: u64,
     #[serde(with = "clickhouse::serde::uuid")]
     pub(super) account: Uuid,
+    pub(super) hour: i64,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub(super) key: Uuid,
+    pub(super) model_id: String,
+    pub(super) ended: String,
     requests: u64,
     prompt: i64,
     cached_prompt: i64,
@@ -114,4 +122,4 @@ macro_rules! with_sums {
     )+};
 }
 
-with_sums!(StatsRow, TotalsRow);
+with_sums!(StatsRow, GroupRow);

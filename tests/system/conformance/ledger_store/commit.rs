@@ -21,8 +21,9 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
     Commit {
         partition,
         from: Offset(from),
+        from_chain: head(from).chain,
         next: Offset(next),
-        chain: ChainHash([u8::try_from(next).unwrap(); 32]),
+        chain: head(next).chain,
         accounts: vec![],
         lots: vec![],
         emptied_lots: vec![],
@@ -57,7 +58,7 @@ pub(super) fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRo
 pub(super) fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAccount) -> TransferRow {
     let amount = Amount::Usd(amount);
     let transfer = Transfer { debit: to, credit: from, amount, code: Code::Usage, lot: None };
-    TransferRow { event_id: event_id(id), index: 0, transfer }
+    TransferRow { event_id: event_id(id), offset: Offset(0), index: 0, transfer }
 }
 
 fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
@@ -104,6 +105,9 @@ pub(super) async fn the_position_moves_only_from_where_it_is(stage: Stage) {
     check(HERE, 4, 5, false, head(3)).await;
     check(THERE, 3, 4, false, Head::START).await;
     check(THERE, 0, 1, true, head(1)).await;
+    let mut elsewhere = empty(HERE, 3, 9);
+    elsewhere.from_chain = head(4).chain;
+    assert!(matches!(stage.store.commit(&elsewhere).await, Err(StoreError::Moved)), "the same place in another log");
     check(HERE, 3, 9, true, head(9)).await;
     check(PartitionId(u32::MAX), 0, 1, true, head(1)).await;
 }
@@ -115,6 +119,7 @@ pub(super) async fn a_commit_that_fails_leaves_nothing(stage: Stage) {
     let known = stage.store.load(&BTreeSet::from([account, other]), &BTreeSet::new()).await.unwrap();
 
     let mut commit = empty(HERE, 2, 9);
+    commit.from_chain = before.0.chain;
     commit.accounts = vec![state(account, usd("1")), state(other, Usd::ZERO)];
     commit.lots = vec![(other, lot(usd("2"), usd("1")))];
     commit.emptied_lots = vec![(account, lot_id(1))];
@@ -123,7 +128,7 @@ pub(super) async fn a_commit_that_fails_leaves_nothing(stage: Stage) {
     commit.transfers =
         vec![transfer(10, usd("1"), LedgerAccount::UsageRevenue("m".into()), LedgerAccount::CustomerDebt(account))];
     let error = stage.store.commit(&commit).await.unwrap_err();
-    assert!(matches!(error, StoreError::Moved), "the id of event 2 is posted: {error}");
+    assert!(matches!(error, StoreError::AlreadyPosted), "the id of event 2 is posted: {error}");
     assert_eq!((stage.head(HERE).await, stage.counts().await), before);
     assert_eq!(stage.store.load(&BTreeSet::from([account, other]), &BTreeSet::new()).await.unwrap(), known);
 
@@ -164,8 +169,10 @@ pub(super) async fn what_no_ledger_may_hold_is_refused(stage: Stage) {
 pub(super) async fn of_concurrent_committers_exactly_one_wins(stage: Stage) {
     let account = account_in(HERE, 0);
     for round in 0..5_u64 {
+        let from_chain = stage.head(HERE).await.chain;
         let commits = (0..8_u64).map(|committer| {
             let mut commit = empty(HERE, round * 10, (round + 1) * 10);
+            commit.from_chain = from_chain;
             commit.chain = ChainHash([u8::try_from(committer).unwrap(); 32]);
             commit.postings = vec![posting(account, u128::from(round * 100 + committer), round * 10)];
             let store = std::sync::Arc::clone(&stage.store);
@@ -188,8 +195,7 @@ pub(super) async fn of_concurrent_committers_exactly_one_wins(stage: Stage) {
     }
 }
 
-/// As the sink does it: an id that another partition posted is a repeat, and where that happened after the batch was
-/// loaded, the batch is offered again.
+/// As the sink does it: an id that another partition posted is a repeat.
 pub(super) async fn an_event_id_posts_once_in_all_partitions(stage: Stage) {
     let (here, there) = (account_in(HERE, 0), account_in(THERE, 0));
     stage.apply(HERE, &[open(here, 1), grant(here, 2, 1, usd("5"), 1)]).await;
@@ -201,8 +207,9 @@ pub(super) async fn an_event_id_posts_once_in_all_partitions(stage: Stage) {
     assert!(matches!(refused, SinkError::Moved), "{refused}");
 
     let mut late = empty(HERE, 2, 3);
+    late.from_chain = stage.head(HERE).await.chain;
     late.postings = vec![posting(here, 4, 2)];
-    assert!(matches!(stage.store.commit(&late).await.unwrap_err(), StoreError::Moved));
+    assert!(matches!(stage.store.commit(&late).await.unwrap_err(), StoreError::AlreadyPosted));
 }
 
 pub(super) async fn a_record_that_cannot_post_is_kept_as_it_is(stage: Stage) {

@@ -53,8 +53,13 @@ impl Stage {
 
     /// Gives the sink one batch that begins at the position of record, and returns that.
     pub(super) async fn apply(&self, partition: PartitionId, payloads: &[Vec<u8>]) -> Offset {
+        self.apply_by(&self.sink(), partition, payloads).await
+    }
+
+    /// The same through a sink that may remember what it wrote.
+    pub(super) async fn apply_by(&self, sink: &LedgerSink, partition: PartitionId, payloads: &[Vec<u8>]) -> Offset {
         let from = self.head(partition).await.next;
-        self.sink().apply(batch(partition, from, payloads)).await.unwrap();
+        sink.apply(batch(partition, from, payloads)).await.unwrap();
         from
     }
 
@@ -62,7 +67,7 @@ impl Stage {
         self.sink().apply(batch).await
     }
 
-    fn sink(&self) -> LedgerSink {
+    pub(super) fn sink(&self) -> LedgerSink {
         LedgerSink::new(Arc::clone(&self.store), Arc::new(Feed::default()), PARTITIONS)
     }
 

@@ -6,14 +6,15 @@ use schemas::{AccountId, KeyId, LotId, Timestamp};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::count;
-use crate::store::read::{Money, json, offset, unreadable};
-use crate::store::snapshot::{AccountColumns, AccountRows, KeyColumns, LotColumns};
-use crate::store::{StoreError, StoredAccount};
+use super::{count, told};
+use crate::store::StoreError;
+use crate::store::read::{self, Money, json, offset};
+use crate::store::snapshot::{AccountColumns, AccountRows, KeyColumns, LotColumns, Unreadable, keep};
 
 #[derive(FromRow)]
 pub(in crate::store) struct AccountRow {
-    pub(in crate::store) account_id: Uuid,
+    #[sqlx(flatten)]
+    state: read::AccountRow,
     status: String,
     plan: String,
     opened_at: i64,
@@ -76,30 +77,41 @@ impl LotRow {
 /// Puts a page of accounts together, in the order of `rows`.
 pub(in crate::store) fn accounts(
     rows: &[AccountRow],
-    mut states: BTreeMap<AccountId, StoredAccount>,
     lots: Vec<LotRow>,
     keys: Vec<KeyRow>,
-) -> Result<Vec<AccountRows>, StoreError> {
+    unreadable: &mut BTreeSet<Unreadable>,
+) -> Vec<AccountRows> {
     let mut lots_of: BTreeMap<Uuid, BTreeMap<LotId, LotColumns>> = BTreeMap::new();
-    for row in lots {
-        lots_of.entry(row.account_id).or_default().insert(LotId(row.lot_id), row.read()?);
+    let lots = lots.into_iter().map(|row| {
+        let (account, lot) = (row.account_id, row.lot_id);
+        let why = |error| told("lots", None, Some(account), format!("lot {lot}: {error}"));
+        Ok((account, LotId(lot), row.read().map_err(why)?))
+    });
+    for (account, lot, columns) in keep(lots, unreadable) {
+        lots_of.entry(account).or_default().insert(lot, columns);
     }
     let mut keys_of: BTreeMap<Uuid, BTreeMap<KeyId, KeyColumns>> = BTreeMap::new();
     for KeyRow { account_id, key_id, hash, name, hint } in keys {
         keys_of.entry(account_id).or_default().insert(KeyId(key_id), KeyColumns { hash, name, hint });
     }
-    let lost = |id: Uuid| unreadable("accounts", format!("account {id} is gone within a snapshot"));
-    let account = |row: &AccountRow| {
+    let accounts = rows.iter().map(|row| {
+        let id = row.state.account_id;
+        let why = |error| told("accounts", None, Some(id), error);
         Ok(AccountRows {
-            account: states.remove(&AccountId(row.account_id)).ok_or_else(|| lost(row.account_id))?,
-            columns: row.read()?,
-            lots: lots_of.remove(&row.account_id).unwrap_or_default(),
-            keys: keys_of.remove(&row.account_id).unwrap_or_default(),
+            id: AccountId(id),
+            account: row.state.read().map_err(why)?,
+            columns: row.read().map_err(why)?,
+            lots: lots_of.remove(&id).unwrap_or_default(),
+            keys: keys_of.remove(&id).unwrap_or_default(),
         })
-    };
-    rows.iter().map(account).collect()
+    });
+    keep(accounts, unreadable)
 }
 
-pub(in crate::store) fn ids(rows: &[AccountRow]) -> BTreeSet<AccountId> {
-    rows.iter().map(|row| AccountId(row.account_id)).collect()
+/// The first id that may come after one: ids are 128 bits, in both databases in the order of their bytes.
+pub(in crate::store) fn follows(after: Option<AccountId>) -> Option<Uuid> {
+    match after {
+        Some(AccountId(id)) => id.as_u128().checked_add(1).map(Uuid::from_u128),
+        None => Some(Uuid::nil()),
+    }
 }

@@ -1,15 +1,16 @@
 //! What became of records: postings with their transfers, and what is in quarantine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
-use schemas::{AccountId, EventId, LotId, Position, Timestamp, Usd};
+use schemas::{AccountId, EventId, LotId, PartitionId, Position, Timestamp, Usd};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::told;
 use crate::store::StoreError;
 use crate::store::read::{Money, json, offset, partition, unreadable};
-use crate::store::snapshot::{StoredPosting, StoredQuarantine, StoredTransfer};
+use crate::store::snapshot::{StoredPosting, StoredQuarantine, StoredTransfer, Unreadable, keep};
 
 #[derive(FromRow)]
 pub(in crate::store) struct PostingRow {
@@ -56,21 +57,32 @@ pub(in crate::store) struct ListedRow {
     posted_offset: Option<i64>,
 }
 
+/// Puts a partition's postings and their transfers together.
 pub(in crate::store) fn postings(
+    partition: PartitionId,
     rows: Vec<PostingRow>,
     transfers: Vec<TransferRow>,
     amount: fn(&str, Usd) -> Option<Decimal>,
-) -> Result<Vec<StoredPosting>, StoreError> {
+    unreadable: &mut BTreeSet<Unreadable>,
+) -> Vec<StoredPosting> {
     let mut by_event: BTreeMap<Uuid, Vec<StoredTransfer>> = BTreeMap::new();
-    for row in transfers {
-        by_event.entry(row.event_id).or_default().push(row.read(amount)?);
+    let transfers = transfers.into_iter().map(|row| {
+        let (event, index) = (row.event_id, row.idx);
+        let why = |error| told("transfers", None, None, format!("event {event}, transfer {index}: {error}"));
+        Ok((event, row.read(amount).map_err(why)?))
+    });
+    for (event, transfer) in keep(transfers, unreadable) {
+        by_event.entry(event).or_default().push(transfer);
     }
-    rows.into_iter()
-        .map(|row| {
-            let transfers = by_event.remove(&row.event_id).unwrap_or_default();
-            row.read(transfers)
+    let postings = rows.into_iter().map(|row| {
+        let (event, account, at) = (row.event_id, row.account_id, row.log_offset);
+        let transfers = by_event.remove(&event).unwrap_or_default();
+        row.read(transfers).map_err(|error| {
+            let position = offset(at).ok().map(|offset| Position { partition, offset });
+            told("postings", position, Some(account), format!("event {event}: {error}"))
         })
-        .collect()
+    });
+    keep(postings, unreadable)
 }
 
 impl PostingRow {
