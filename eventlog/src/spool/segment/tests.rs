@@ -13,8 +13,11 @@ fn record(n: usize) -> Record {
     Record { key: AccountId(Uuid::from_u128(n as u128 % 3 + 1)), payload: payload.into_bytes().into() }
 }
 
-/// A segment of groups of these sizes, in a file with room left; where each record ends, and where each group begins.
-fn segment(groups: &[usize], zeros: usize) -> (Vec<u8>, Vec<(u32, Record)>, Vec<usize>, Vec<u32>) {
+/// A file, its records with their places, where each record ends, and where each group begins.
+type Written = (Vec<u8>, Vec<(u32, Record)>, Vec<usize>, Vec<u32>);
+
+/// A segment of groups of these sizes, in a file with room left.
+fn segment(groups: &[usize], zeros: usize) -> Written {
     let mut file = Header { number: NUMBER, previous: 4, previous_end: 99 }.encode().to_vec();
     let (mut records, mut ends, mut begins) = (Vec::new(), Vec::new(), Vec::new());
     for (n, size) in groups.iter().enumerate() {

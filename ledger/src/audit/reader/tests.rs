@@ -58,6 +58,7 @@ async fn check(bad: Option<u64>, away: (usize, usize), expected: &str, largest: 
     let mut reader = Reader {
         log: Arc::clone(&log) as Arc<dyn EventLog>,
         partition: PartitionId(0),
+        bounds: COMPARED,
         from: Offset(0),
         one_by_one: Offset(0),
         tries: 0,
@@ -68,7 +69,8 @@ async fn check(bad: Option<u64>, away: (usize, usize), expected: &str, largest: 
     while reader.from < Offset(END) {
         match reader.read(Offset(END)).await {
             None => {}
-            Some(Read::Batch(batch)) => {
+            Some(Read::Batch(decoding)) => {
+                let Decoded { batch, .. } = decoding.await.unwrap();
                 assert_eq!(batch.from.0, next, "no record is left out or read twice");
                 next = batch.next.0;
             }
