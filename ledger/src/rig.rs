@@ -82,6 +82,19 @@ impl Rig {
         self.another_ledger_with(catalogue())
     }
 
+    /// A ledger on the same store and an empty log: the wrong one, or one that lost its records.
+    pub(crate) async fn ledger_of_another_log(&self, folder: &TempDir) -> Ledger {
+        Ledger::new(Parts {
+            store: Arc::clone(&self.store),
+            log: Arc::new(EmbeddedLog::open(&folder.path().join("log.db"), 3).await.unwrap()),
+            feed: Arc::default(),
+            catalogue: catalogue(),
+            pepper: Secret::new(PEPPER.into()),
+            outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
+            apply_timeout: APPLY_TIMEOUT,
+        })
+    }
+
     /// The same with other plans on sale.
     pub(crate) fn another_ledger_with(&self, catalogue: Catalogue) -> Arc<Ledger> {
         Arc::new(Ledger::new(Parts {

@@ -23,17 +23,18 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let feed = Arc::new(Feed::default());
     let sink = LedgerSink::new(store.clone(), feed.clone(), log.partitions());
     let consuming = CancellationToken::new();
-    let consumer = shared::consume(log.clone(), shared::group(&config, "ledger"), Arc::new(sink), consuming.clone());
-    let consumer = tokio::spawn(consumer);
     let service = Arc::new(Ledger::new(ledger::Parts {
         store,
-        log,
+        log: log.clone(),
         feed,
         catalogue,
         pepper: key_pepper,
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
     }));
+    service.fits_the_log().await.context("postgres.url and kafka.topic")?;
+    let consumer = shared::consume(log, shared::group(&config, "ledger"), Arc::new(sink), consuming.clone());
+    let consumer = tokio::spawn(consumer);
     let renewals = Renewals::new(service.clone());
     let until = stop.clone();
     let renewing = tokio::spawn(async move { renewals.run(until).await });

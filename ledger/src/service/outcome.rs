@@ -72,15 +72,40 @@ impl Ledger {
 
     /// Returns once everything is applied that is in the log now, however long that takes. Balances from before lack the
     /// latest charges, and who admits requests on them gives away what is spent already.
+    ///
+    /// # Errors
+    /// As [`Ledger::fits_the_log`].
     pub async fn catch_up(&self) -> Result<(), LedgerError> {
-        for partition in (0..self.parts.log.partitions()).map(PartitionId) {
-            let end = self.parts.log.end(partition).await;
-            let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        for (partition, end) in self.fits_the_log().await? {
             if let Some(last) = end.0.checked_sub(1) {
                 self.applied(Position { partition, offset: Offset(last) }).await;
             }
         }
         Ok(())
+    }
+
+    /// Where each partition of the log ends; asked before a ledger starts.
+    ///
+    /// # Errors
+    /// The store has applied more than the log holds: it is another log's, or the log has lost records. Folding would go on
+    /// by itself as soon as the log is longer, and leave out every record until then.
+    pub async fn fits_the_log(&self) -> Result<Vec<(PartitionId, Offset)>, LedgerError> {
+        let mut ends = Vec::new();
+        for partition in (0..self.parts.log.partitions()).map(PartitionId) {
+            // The position first: meanwhile records may be appended and applied.
+            let applied = self.parts.store.head(partition).await?.next;
+            let end = self.parts.log.end(partition).await;
+            let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+            if applied > end {
+                return Err(LedgerError::Unavailable(format!(
+                    "the ledger's store has applied partition {partition} up to {applied}, but the log ends at {end}: \
+                     restore the log that belongs to the store, or fold the store again from this one with \
+                     `modelhub rebuild ledger`"
+                )));
+            }
+            ends.push((partition, end));
+        }
+        Ok(ends)
     }
 
     pub(super) async fn wait_until_applied(&self, position: Position, waited: Duration) -> Result<(), LedgerError> {

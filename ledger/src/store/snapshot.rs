@@ -27,6 +27,10 @@ use super::{Head, InvoiceRow, StoreError};
 /// The table that a reset keeps, and the migration that made it.
 pub(super) const KEPT: &str = "contacts";
 
+/// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
+pub(super) const PROJECTED: [&str; 9] =
+    ["accounts", "invoices", "keys", "lots", "positions", "postings", "quarantine", "renewals", "transfers"];
+
 /// One moment of a store. Nothing that is committed after it was taken is in it.
 ///
 /// A row that can't be read is left out of the answers and told by [`unreadable`](Self::unreadable): an audit that stops

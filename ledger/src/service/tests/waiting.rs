@@ -18,6 +18,18 @@ async fn another_processs_ledger_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_ahead_of_its_log_is_not_gone_on_with() {
+    let (rig, folder) = (Rig::new().await, tempfile::TempDir::new().unwrap());
+    done(rig.ledger.open_account(open("ann@example.com", "free")).await);
+    let ends = done(rig.ledger.fits_the_log().await);
+    let (partition, end) = ends.into_iter().find(|(_, end)| end.0 > 0).unwrap();
+    let Err(error) = rig.ledger_of_another_log(&folder).await.catch_up().await else { panic!("caught up") };
+    let told = format!("has applied partition {partition} up to {end}, but the log ends at 0");
+    assert!(error.to_string().contains(&told), "{error}");
+    assert!(error.to_string().contains("modelhub rebuild ledger"), "{error}");
+}
+
+#[tokio::test]
 async fn a_command_that_nobody_applies_says_so() {
     let apply_timeout = Duration::from_millis(50);
     let rig = Rig::with(Options { sink: false, apply_timeout, ..Options::default() }).await;

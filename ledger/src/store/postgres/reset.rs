@@ -1,22 +1,19 @@
 //! Dropping all that the log can give again.
 
-use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
+use sqlx::{AssertSqlSafe, PgPool, query};
 
 use super::MIGRATIONS;
 use crate::store::StoreError;
-use crate::store::snapshot::KEPT;
-
-/// Found in the schema rather than listed, so that a table of a later migration can't be forgotten.
-const TABLES: &str = "\
-    SELECT quote_ident(tablename::text) FROM pg_tables
-    WHERE schemaname = current_schema() AND tablename NOT IN ($1, '_sqlx_migrations')";
+use crate::store::snapshot::{KEPT, PROJECTED};
 
 pub(super) async fn reset(pool: &PgPool) -> Result<(), StoreError> {
     let failed = |error| StoreError::unavailable("drop its tables", error);
     let mut transaction = pool.begin().await.map_err(failed)?;
-    let tables: Vec<String> = query_scalar(TABLES).bind(KEPT).fetch_all(&mut *transaction).await.map_err(failed)?;
-    for table in tables {
-        query(AssertSqlSafe(format!("DROP TABLE {table}"))).execute(&mut *transaction).await.map_err(failed)?;
+    for table in PROJECTED {
+        query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}")))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
     }
     let forget = query("DELETE FROM _sqlx_migrations WHERE description <> $1").bind(KEPT);
     forget.execute(&mut *transaction).await.map_err(failed)?;

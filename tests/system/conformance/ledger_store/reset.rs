@@ -34,6 +34,22 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
     };
     let before = seen(&stage).await;
     assert_eq!(before.4, [2, 1, 1, 5, 2, 2, 1, 2]);
+    // A table of somebody else in the same database is no business of a reset; each of the ledger's own is.
+    let own = stage.tables().await;
+    let known = [
+        "accounts",
+        "contacts",
+        "invoices",
+        "keys",
+        "lots",
+        "positions",
+        "postings",
+        "quarantine",
+        "renewals",
+        "transfers",
+    ];
+    assert_eq!(own, known, "a new table is either made anew by a reset, or kept: say which");
+    stage.run("CREATE TABLE somebodys (n integer)").await;
 
     // Also where there is nothing to drop any more, and by who opens the store anew.
     for _ in 0..2 {
@@ -46,6 +62,9 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         assert_eq!(stage.store.key(&key_hash(1)).await.unwrap(), None);
         assert_eq!(stage.store.contact("a@b.co").await.unwrap(), Some(here));
     }
+    let mut after = stage.tables().await;
+    after.retain(|table| table != "somebodys");
+    assert_eq!((after, stage.tables().await.len()), (own, known.len() + 1));
     let stage = stage.reopened().await;
     stage.apply(THERE, &[open(there, 6)]).await;
     for record in &records {

@@ -39,6 +39,32 @@ impl Stage {
         Self { store, database: Database::Postgres { database, pool } }
     }
 
+    /// Every table of the database, by name, but those that migrations and the engine keep for themselves.
+    pub(super) async fn tables(&self) -> Vec<String> {
+        let names = match &self.database {
+            Database::Sqlite { pool, .. } => {
+                let sql =
+                    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+                query_scalar(sql).fetch_all(pool).await
+            }
+            Database::Postgres { pool, .. } => {
+                let sql =
+                    "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename";
+                query_scalar(sql).fetch_all(pool).await
+            }
+        };
+        let names: Vec<String> = names.unwrap();
+        names.into_iter().filter(|name| name != "_sqlx_migrations").collect()
+    }
+
+    /// Runs a statement that is the same in both databases.
+    pub(super) async fn run(&self, sql: &'static str) {
+        match &self.database {
+            Database::Sqlite { pool, .. } => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+            Database::Postgres { pool, .. } => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        }
+    }
+
     /// The same database through a store that was opened anew.
     pub(super) async fn reopened(mut self) -> Self {
         self.store.close().await;
