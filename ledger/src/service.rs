@@ -21,7 +21,7 @@ use eventlog::EventLog;
 use schemas::api::Refusal;
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
-use schemas::{AccountId, Position};
+use schemas::{AccountId, Offset, PartitionId, Position};
 use thiserror::Error;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -53,6 +53,19 @@ pub enum LedgerError {
         position: Position,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// The store has applied what the log does not hold: it is another log's, or the log has lost records.
+    #[error(
+        "the ledger's store has applied partition {partition} up to {applied}, but the log ends at {end}: restore the log \
+         that belongs to the store, or fold the store again from this one with `modelhub rebuild ledger`"
+    )]
+    AheadOfTheLog {
+        /// The partition.
+        partition: PartitionId,
+        /// The store's position.
+        applied: Offset,
+        /// The log's end.
+        end: Offset,
     },
     /// The store or the log can't be reached or refused.
     #[error("{0}")]

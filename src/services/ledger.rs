@@ -1,15 +1,18 @@
 //! `modelhub ledger`: folds Kafka's log into PostgreSQL, and answers on the private port.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use eventlog::EventLog as _;
-use ledger::{Feed, Ledger, LedgerSink, PostgresStore, Renewals, System};
+use ledger::{Feed, Ledger, LedgerError, LedgerSink, PostgresStore, Renewals, System};
 use tokio_util::sync::CancellationToken;
 
 use super::shared;
 use crate::config::Loaded;
 use crate::shutdown;
+
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(loaded: Loaded) -> Result<()> {
@@ -32,7 +35,8 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
     }));
-    service.fits_the_log().await.context("postgres.url and kafka.topic")?;
+    let Some(fits) = stop.run_until_cancelled(fits_the_log(&service)).await else { return Ok(()) };
+    fits.context("postgres.url and kafka.topic")?;
     let consumer = shared::consume(log, shared::group(&config, "ledger"), Arc::new(sink), consuming.clone());
     let consumer = tokio::spawn(consumer);
     let renewals = Renewals::new(service.clone());
@@ -48,4 +52,16 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     consumer.await.context("the ledger's consumer")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the log can be asked whether the store is its own.
+async fn fits_the_log(service: &Ledger) -> Result<(), LedgerError> {
+    loop {
+        match service.fits_the_log().await {
+            Ok(_) => return Ok(()),
+            Err(error @ LedgerError::AheadOfTheLog { .. }) => return Err(error),
+            Err(error) => tracing::warn!(%error, "the log can't be asked yet where it ends; asking again"),
+        }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
 }

@@ -87,8 +87,8 @@ impl Ledger {
     /// Where each partition of the log ends; asked before a ledger starts.
     ///
     /// # Errors
-    /// The store has applied more than the log holds: it is another log's, or the log has lost records. Folding would go on
-    /// by itself as soon as the log is longer, and leave out every record until then.
+    /// [`LedgerError::AheadOfTheLog`]: folding would go on by itself as soon as the log is longer, and leave out every record
+    /// until then. Any other error passes.
     pub async fn fits_the_log(&self) -> Result<Vec<(PartitionId, Offset)>, LedgerError> {
         let mut ends = Vec::new();
         for partition in (0..self.parts.log.partitions()).map(PartitionId) {
@@ -97,11 +97,7 @@ impl Ledger {
             let end = self.parts.log.end(partition).await;
             let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
             if applied > end {
-                return Err(LedgerError::Unavailable(format!(
-                    "the ledger's store has applied partition {partition} up to {applied}, but the log ends at {end}: \
-                     restore the log that belongs to the store, or fold the store again from this one with \
-                     `modelhub rebuild ledger`"
-                )));
+                return Err(LedgerError::AheadOfTheLog { partition, applied, end });
             }
             ends.push((partition, end));
         }
