@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(key.hint(), "mlkZ");
         assert_eq!(key.hash(b"pepper").to_string(), "6cd8b219b08a2b36ee4e43ea8a3bb188216b198644b96f8c88630cc0bbc261f9");
         assert_ne!(key.hash(b"pepper"), key.hash(b"salt"));
+        assert_eq!(key.into_secret(), format!("mh-sk-{}22mlkZ", "0".repeat(40)));
     }
 
     #[test]

@@ -66,7 +66,8 @@ mod tests {
     /// SHA-256 of 32 zero bytes, 8 zero bytes and `a`, from coreutils' `sha256sum`.
     #[test]
     fn the_formula_is_the_documented_one() {
-        let first = chain(&[(0, b"a")]).to_string();
-        assert_eq!(first, "f7c411c3f13be9de119e111afaab09a3db475c2348ae0294fec3939dc695d7b0");
+        let (first, text) = (chain(&[(0, b"a")]), "f7c411c3f13be9de119e111afaab09a3db475c2348ae0294fec3939dc695d7b0");
+        assert_eq!((first.to_string().as_str(), format!("{first:?}").as_str()), (text, text));
+        assert_eq!(first.tag(), 0xf7c4_11c3_f13b_e9de_u64.cast_signed());
     }
 }

@@ -10,7 +10,7 @@ use schemas::{Event, EventData};
 use super::events::*;
 use super::memory::Memory;
 use super::saga::Saga;
-use crate::{IssuedInvoice, Outcome};
+use crate::{Commodity, IssuedInvoice, Outcome};
 
 /// Accounts as they are shown here: without the customer they belong to.
 fn short(transfers: &[crate::Transfer]) -> Vec<String> {
@@ -495,7 +495,35 @@ fn invoices() {
             (other, _) => panic!("{other:?}: {data:?}"),
         }
     }
-    assert_eq!(memory.accounts[&account_id(OPERATOR)].invoices_issued, 3);
+    let operator = &memory.accounts[&account_id(OPERATOR)];
+    assert_eq!(operator.invoices_issued, 3);
+    // Customers' documents are not longer for it.
+    assert!(operator.to_document().unwrap().contains(r#""invoices_issued":3"#));
+    let customer = Saga::of(&[open()]);
+    assert!(!customer.state().to_document().unwrap().contains("invoices_issued"));
+}
+
+#[test]
+fn limits_are_within() {
+    let most = 1_000_000_000_000_000;
+    for (quota, cap) in [(most, 0), (0, most)] {
+        let saga = Saga::of(&[open(), start(plan("x", "0", quota, cap), period(0, 1000), 7, None)]);
+        assert_eq!(saga.state().plan_tokens(), quota);
+    }
+    // Clocks may be a day off, and not a microsecond more (see `quarantined`).
+    let day = 24 * 60 * 60 * 1_000_000;
+    let small = plan("small", "10", 1000, 600);
+    let long = period(0, day + 1);
+    let begun = [open(), start(small.clone(), long, 7, None)];
+    let renewal = renew(long, small.clone(), period(day + 1, 2 * day), 8, None);
+    assert_eq!(Saga::of(&begun).posts_at(micros(1), renewal).amount, usd("-10"));
+    let ended = cancel(long, micros(-day), Some(unused(usd("10"), 9)));
+    assert_eq!(Saga::of(&begun).posts(ended).amount, usd("10"));
+}
+
+#[test]
+fn commodities_have_their_names() {
+    assert_eq!([Commodity::Usd, Commodity::PlanTokens].map(Commodity::as_str), ["USD", "PLAN_TOKENS"]);
 }
 
 #[test]
