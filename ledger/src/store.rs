@@ -12,7 +12,7 @@ pub mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accounting::{AccountState, ChainHash};
+use accounting::{AccountState, ChainHash, FactTag};
 use async_trait::async_trait;
 use schemas::api::{EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
@@ -78,8 +78,8 @@ pub struct StoredAccount {
 pub struct Loaded {
     /// Those of the accounts that exist.
     pub accounts: BTreeMap<AccountId, StoredAccount>,
-    /// Those of the event ids that are posted.
-    pub posted: BTreeSet<EventId>,
+    /// Those of the event ids that are posted, with the tags of their facts.
+    pub posted: BTreeMap<EventId, FactTag>,
 }
 
 /// An event that is posted.
@@ -160,7 +160,8 @@ pub trait Store: InvoiceStore + Send + Sync + 'static {
         to: Offset,
     ) -> Result<Option<BTreeMap<Offset, Usd>>, StoreError>;
 
-    /// What became of an event that was appended at `position`; `None` while it is not applied.
+    /// What became of an event that was appended at `position`; `None` while it is not applied. Where that record is in
+    /// quarantine, this is told, whatever else its event id is posted as.
     async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError>;
 
     /// The event, where it is posted.

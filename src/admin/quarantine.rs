@@ -24,7 +24,7 @@ struct Row {
     account_id: Option<AccountId>,
     reason: String,
     detail: String,
-    /// Where a later record of the event posted.
+    /// Where a later record of the event posted; of a reused id, where the fact posted that has it.
     posted_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<String>,

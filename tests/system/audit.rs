@@ -253,6 +253,7 @@ async fn planted_corruption_is_named() {
         planted("ledger", posting("event_type = 'x'", use_of_1), "postings", Some((use_of_1, "event_type"))),
         planted("ledger", posting("event_time = 7", use_of_1), "postings", Some((use_of_1, "event_time"))),
         planted("ledger", posting("chain_tag = NULL", use_of_1), "positions", Some((use_of_1, "chain_tag"))),
+        planted("ledger", posting("fact_tag = 7", use_of_1), "postings", Some((use_of_1, "fact_tag"))),
         planted("ledger", posting("detail = '{}'", use_of_1), "postings", Some((&at_use, "can't be read"))),
         planted("ledger", posting("log_offset = -5", use_of_1), "postings", Some((use_of_1, "the posting"))),
         planted("ledger", another("postings", "event_id = zeroblob(16)"), "postings", Some((&at_use, "posted here"))),

@@ -136,7 +136,7 @@ impl Replay {
         self.records += entries.len() as u64;
         for entry in entries {
             if let (Outcome::Applied(_), Some(event)) = (&entry.outcome, &entry.event) {
-                self.posted.add(event.id)?;
+                self.posted.add(event.id, entry.tag)?;
             }
         }
         Ok(())

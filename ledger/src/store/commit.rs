@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{AccountState, ChainHash, Entry, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
+use accounting::{AccountState, ChainHash, Entry, FactTag, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
 use bytes::Bytes;
 use eventlog::Batch;
 use schemas::api::EntryDetail;
@@ -70,6 +70,8 @@ pub struct PostingRow {
     /// The tag of the partition's chain right after the record: an audit finds the first record that is not the one
     /// which was applied.
     pub chain_tag: i64,
+    /// Which fact the event id stands for from now on.
+    pub fact_tag: FactTag,
 }
 
 /// Money that an event moved.
@@ -164,7 +166,9 @@ impl Commit {
 
     fn entry(&mut self, entry: Entry, record: &Bytes) {
         match (entry.outcome, entry.event) {
-            (Outcome::Applied(posting), Some(event)) => self.posting(entry.offset, &event, posting, entry.chain),
+            (Outcome::Applied(posting), Some(event)) => {
+                self.posting(entry.offset, &event, posting, (entry.chain, entry.tag));
+            }
             (Outcome::Quarantined(reason), event) => {
                 let event = event.map(|event| (event.id, event.subject));
                 self.quarantined.push(QuarantineRow::new(entry.offset, event, &reason, record.clone()));
@@ -173,7 +177,7 @@ impl Commit {
         }
     }
 
-    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, chain: ChainHash) {
+    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, (chain, fact_tag): (ChainHash, FactTag)) {
         if let Some(invoice) = posting.invoice {
             let position = Position { partition: self.partition, offset };
             self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
@@ -191,6 +195,7 @@ impl Commit {
             balance: posting.balance,
             detail: posting.detail,
             chain_tag: chain.tag(),
+            fact_tag,
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{AccountState, ChainHash};
+use accounting::{AccountState, ChainHash, FactTag};
 use rust_decimal::Decimal;
 use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
@@ -122,6 +122,23 @@ pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> S
 pub(super) struct HeadRow {
     next_offset: i64,
     chain: Vec<u8>,
+}
+
+/// The fact that an event id stands for.
+#[derive(FromRow)]
+pub(super) struct TagRow {
+    event_id: Uuid,
+    fact_tag: i64,
+}
+
+impl TagRow {
+    pub(super) fn read(self) -> Result<(EventId, FactTag), StoreError> {
+        Ok((EventId(self.event_id), fact_tag(self.fact_tag)?))
+    }
+}
+
+pub(super) fn fact_tag(value: i64) -> Result<FactTag, StoreError> {
+    u32::try_from(value).map(FactTag).map_err(|_| unreadable("postings.fact_tag", value))
 }
 
 /// A row of `postings`, for whoever waits for it.

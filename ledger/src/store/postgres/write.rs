@@ -60,7 +60,7 @@ const DROPPED_KEYS: &str = "\
 
 const POSTINGS: &str = "\
     COPY postings (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
-        chain_tag)
+        chain_tag, fact_tag)
     FROM STDIN (FORMAT binary)";
 
 const TRANSFERS: &str = "\
@@ -190,7 +190,7 @@ async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     let mut rows: Vec<&PostingRow> = commit.postings.iter().collect();
     rows.sort_by_key(|row| (row.account_id, row.offset));
     let write = |to: &mut Rows, row: &PostingRow| {
-        to.row(10);
+        to.row(11);
         to.uuid(row.event_id.0);
         to.uuid(row.account_id.0);
         to.bigint(partition);
@@ -204,6 +204,7 @@ async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
             None => to.null(),
         }
         to.bigint(row.chain_tag);
+        to.bigint(row.fact_tag.0.into());
         Ok(())
     };
     copy(connection, POSTINGS, rows.into_iter(), write).await

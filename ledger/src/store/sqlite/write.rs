@@ -61,10 +61,11 @@ const DROPPED_KEYS: &str = "\
 const POSTINGS: &str = "\
     INSERT INTO postings
         (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
-        chain_tag)
+        chain_tag, fact_tag)
     SELECT unhex(value ->> 'event_id'), unhex(value ->> 'account_id'), value ->> 'partition_no',
         value ->> 'log_offset', value ->> 'event_type', value ->> 'event_time', value ->> 'amount_usd',
-        value ->> 'balance_usd', value ->> 'detail', value ->> 'chain_tag'
+        value ->> 'balance_usd', value ->> 'detail', value ->> 'chain_tag',
+        value ->> 'fact_tag'
     FROM json_each($1)";
 
 const TRANSFERS: &str = "\
@@ -186,6 +187,7 @@ fn posting(partition: u32, row: &PostingRow) -> Result<Value, StoreError> {
         "log_offset": row.offset.0, "event_type": row.event_type, "event_time": row.time.as_micros(),
         "amount_usd": pico(row.amount)?, "balance_usd": pico(row.balance)?,
         "detail": row.detail.as_ref().map(text).transpose()?, "chain_tag": row.chain_tag,
+        "fact_tag": row.fact_tag.0,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use accounting::{AccountState, Amount, ChainHash, Code, LedgerAccount, Lot, Transfer};
+use accounting::{AccountState, Amount, ChainHash, Code, FactTag, LedgerAccount, Lot, Transfer};
 use eventlog::SinkError;
 use ledger::StoreError;
 use ledger::store::commit::{PostingRow, TransferRow};
@@ -52,6 +52,7 @@ pub(super) fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRo
         balance: Usd::ZERO,
         detail: None,
         chain_tag: 0,
+        fact_tag: FactTag(0),
     }
 }
 
