@@ -127,6 +127,13 @@ pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 
+    /// The last record of a partition that is applied: its place, and the chain of nothing but that record. None where
+    /// nothing of it was committed.
+    async fn last_record(&self, partition: PartitionId) -> Result<Option<(Offset, ChainHash)>, StoreError>;
+
+    /// How many partitions the log has that the store is folded from: `now`, where that was not said before.
+    async fn log_partitions(&self, now: u32) -> Result<u32, StoreError>;
+
     /// Accounts and posted event ids, in one snapshot.
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError>;
 

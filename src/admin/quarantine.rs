@@ -120,11 +120,14 @@ async fn retry(loaded: Loaded, position: Position, json: bool) -> Result<()> {
         None => None,
     };
     let retried = quarantine::retry(&*store, &*log, position, APPLY_TIMEOUT).await;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
-    }
+    let stopped = match embedded {
+        Some(embedded) => embedded.stop().await,
+        None => Ok(()),
+    };
     store.close().await;
-    match retried? {
+    let retried = retried?;
+    stopped?;
+    match retried {
         Retried::Posted { appended, account, amount, balance } => {
             let appended = appended.map_or_else(|| "nothing: it had posted already".to_owned(), |at| at.to_string());
             if json {

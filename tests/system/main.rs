@@ -12,6 +12,7 @@ mod export;
 mod invoices;
 mod kills;
 mod limits;
+mod own_log;
 mod proxy;
 mod quarantine;
 mod readme;

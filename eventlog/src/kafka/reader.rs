@@ -46,7 +46,7 @@ impl Readers {
         };
         let (reader, batch) = blocking(move || reader.read(from, range.end, bounds))
             .await
-            .map_err(|error| ReadError::Passing(error.0))?;
+            .map_err(|error| ReadError::Passing(error.to_string()))?;
         if let Some(reader) = reader {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, reader);
         }

@@ -26,6 +26,8 @@ pub struct Commit {
     pub next: Offset,
     /// The partition's chain up to there.
     pub chain: ChainHash,
+    /// The last record, by itself: the chain of nothing but that record.
+    pub last_record: ChainHash,
     /// Accounts that changed, once each, with their balance.
     pub accounts: Vec<(AccountState, Usd)>,
     /// Lots that are new or were drawn from.
@@ -111,12 +113,15 @@ impl Commit {
         before: &BTreeMap<AccountId, StoredAccount>,
         folded: FoldedBatch,
     ) -> Option<Self> {
+        let last_record = batch.records.last();
+        let last_record = last_record.map(|record| ChainHash::GENESIS.extend(record.offset, &record.payload));
         let mut commit = Self {
             partition: batch.partition,
             from: batch.from,
             from_chain,
             next: batch.next,
             chain: folded.chain,
+            last_record: last_record.unwrap_or(ChainHash::GENESIS),
             accounts: Vec::with_capacity(folded.accounts.len()),
             lots: Vec::new(),
             emptied_lots: Vec::new(),

@@ -18,6 +18,12 @@ use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
 
+pub(super) const LAST_RECORD: &str = "SELECT next_offset, last_record FROM positions WHERE partition_no = $1";
+
+pub(super) const SAY_PARTITIONS: &str = "INSERT INTO log (one, partitions) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
+
+pub(super) const PARTITIONS: &str = "SELECT partitions FROM log";
+
 /// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
     SELECT k.key_id, a.partition_no, a.state, p.next_offset - 1 AS version_offset
@@ -109,6 +115,10 @@ pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
+pub(super) fn partitions(value: i64) -> Result<u32, StoreError> {
+    u32::try_from(value).map_err(|_| unreadable("number of partitions", value))
+}
+
 pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
@@ -122,6 +132,19 @@ pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> S
 pub(super) struct HeadRow {
     next_offset: i64,
     chain: Vec<u8>,
+}
+
+/// The last applied record, in a row of `positions`.
+#[derive(FromRow)]
+pub(super) struct LastRecordRow {
+    next_offset: i64,
+    last_record: Vec<u8>,
+}
+
+impl LastRecordRow {
+    pub(super) fn read(self) -> Result<(Offset, ChainHash), StoreError> {
+        Ok((offset(self.next_offset - 1)?, ChainHash(hash32(&self.last_record)?)))
+    }
 }
 
 /// The fact that an event id stands for.

@@ -28,8 +28,8 @@ use super::{Head, InvoiceRow, StoreError};
 pub(super) const KEPT: &str = "contacts";
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
-pub(super) const PROJECTED: [&str; 9] =
-    ["accounts", "invoices", "keys", "lots", "positions", "postings", "quarantine", "renewals", "transfers"];
+pub(super) const PROJECTED: [&str; 10] =
+    ["accounts", "invoices", "keys", "log", "lots", "positions", "postings", "quarantine", "renewals", "transfers"];
 
 /// One moment of a store. Nothing that is committed after it was taken is in it.
 ///

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use accounting::ChainHash;
 use async_trait::async_trait;
 use schemas::api::{KeyView, StatementEntry};
 use schemas::event::KeyHash;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use self::audited::SqliteSnapshot;
 use super::read::{
-    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedEventRow, PostedRow, QuarantinedRow, TagRow,
+    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow, QuarantinedRow, TagRow,
     signed,
 };
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
@@ -98,6 +99,20 @@ impl Store for SqliteStore {
         let row: Option<HeadRow> =
             query_as(read::HEAD).bind(i64::from(partition.0)).fetch_optional(&self.readers).await.map_err(failed)?;
         row.map_or(Ok(Head::START), HeadRow::read)
+    }
+
+    async fn last_record(&self, partition: PartitionId) -> Result<Option<(Offset, ChainHash)>, StoreError> {
+        let failed = |error| StoreError::unavailable("read its position", error);
+        let last = query_as(read::LAST_RECORD).bind(i64::from(partition.0));
+        let row: Option<LastRecordRow> = last.fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map(LastRecordRow::read).transpose()
+    }
+
+    async fn log_partitions(&self, now: u32) -> Result<u32, StoreError> {
+        let failed = |error| StoreError::unavailable("tell how many partitions its log has", error);
+        query(read::SAY_PARTITIONS).bind(i64::from(now)).execute(&self.writer).await.map_err(failed)?;
+        let said: i64 = query_scalar(read::PARTITIONS).fetch_one(&self.writer).await.map_err(failed)?;
+        read::partitions(said)
     }
 
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {

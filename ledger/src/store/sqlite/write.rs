@@ -17,9 +17,10 @@ const DOING: &str = "commit a batch";
 
 /// Moves the position, or makes the partition's first one, only where it is at `$2` with the chain `$5`.
 const MOVE: &str = "\
-    INSERT INTO positions (partition_no, next_offset, chain)
-    SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
-    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
+    INSERT INTO positions (partition_no, next_offset, chain, last_record)
+    SELECT $1, $3, $4, $6 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
+    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain,
+        last_record = excluded.last_record
     WHERE positions.next_offset = $2 AND positions.chain = $5";
 
 const ACCOUNTS: &str = "\
@@ -89,6 +90,7 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
         .bind(signed(commit.next))
         .bind(&commit.chain.0[..])
         .bind(&commit.from_chain.0[..])
+        .bind(&commit.last_record.0[..])
         .execute(&mut *transaction)
         .await
         .map_err(refused)?;

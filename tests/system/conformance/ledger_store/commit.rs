@@ -24,6 +24,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         from_chain: head(from).chain,
         next: Offset(next),
         chain: head(next).chain,
+        last_record: head(next).chain,
         accounts: vec![],
         lots: vec![],
         emptied_lots: vec![],
