@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use accounting::{AccountState, ChainHash, FactTag};
 use async_trait::async_trait;
 use schemas::api::{EntryDetail, KeyView, StatementEntry};
-use schemas::event::KeyHash;
+use schemas::event::{Funding, KeyHash, UsageCharge};
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
 
@@ -95,6 +95,15 @@ pub struct PostedEvent {
     pub balance: Usd,
     /// The statement's entry, where it concerns money or plan tokens.
     pub detail: Option<EntryDetail>,
+}
+
+impl PostedEvent {
+    /// What was charged, where it is usage.
+    pub fn usage_charge(&self) -> Option<UsageCharge> {
+        let Some(EntryDetail::Usage { tokens, plan_tokens, .. }) = &self.detail else { return None };
+        let funding = Funding { plan_tokens: *plan_tokens, credit_usd: self.amount.negated() };
+        Some(UsageCharge { tokens: *tokens, funding })
+    }
 }
 
 /// What became of an event.

@@ -8,7 +8,7 @@ mod statements;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use schemas::{AccountId, Offset, PartitionId, Position};
+use schemas::{AccountId, EventId, Offset, PartitionId, Position};
 
 pub(super) use self::adapter::snapshot;
 pub use self::held::{
@@ -22,7 +22,7 @@ pub(super) use self::rows::{
 pub(super) use self::statements::{
     ACCOUNTS, BEYOND, COUNTS, HEADS, KEYS, LOTS, POSTINGS, QUARANTINE, QUARANTINED, STRAYS, TRANSFERS,
 };
-use super::{Head, InvoiceRow, StoreError};
+use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// The table that a reset keeps, and the migration that made it.
 pub(super) const KEPT: &str = "contacts";
@@ -47,6 +47,9 @@ pub trait Snapshot: Send {
         from: Offset,
         to: Offset,
     ) -> Result<Vec<StoredPosting>, StoreError>;
+
+    /// The event, where it is posted.
+    async fn posted(&mut self, event: EventId) -> Result<Option<PostedEvent>, StoreError>;
 
     /// Quarantined records, likewise.
     async fn quarantined(
