@@ -45,7 +45,8 @@ fn a_grant_is_the_need_and_a_share_of_the_rest() {
 #[test]
 fn a_lease_gives_back_what_is_above_its_ceiling() {
     let pool = Pool { funds: funds("10", 100), reserved_elsewhere: funds("4", 0) };
-    let before = Lease { seq: 7, granted: funds("6", 60), spent: funds("1", 10), posted: funds("1", 10), closed: false };
+    let before =
+        Lease { seq: 7, granted: funds("6", 60), spent: funds("1", 10), posted: funds("1", 10), closed: false };
     let check = |spent: Funds, ceiling: Funds, need: Funds, granted: Funds| {
         let after = renew(&pool, Some(&before), &request(8, spent, ceiling, need, need)).unwrap();
         assert_eq!(after, Lease { seq: 8, granted, spent, ..before }, "{spent:?} {ceiling:?} {need:?}");
@@ -58,7 +59,8 @@ fn a_lease_gives_back_what_is_above_its_ceiling() {
     check(spent, funds("6", 60), Funds::ZERO, funds("6", 60));
     // After a refund nothing is taken away that the gateway may have spent.
     let poor = Pool { funds: funds("0.5", 0), reserved_elsewhere: Funds::ZERO };
-    let after = renew(&poor, Some(&before), &request(8, spent, funds("3", 30), funds("9", 90), funds("9", 90))).unwrap();
+    let after =
+        renew(&poor, Some(&before), &request(8, spent, funds("3", 30), funds("9", 90), funds("9", 90))).unwrap();
     assert_eq!(after.granted, funds("3", 30));
 }
 
