@@ -77,6 +77,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&clock) as Arc<dyn Outside>,
             apply_timeout: options.apply_timeout,
+            lease_ttl: crate::LEASE_TTL,
         }));
         Self { ledger, store, log, feed, clock, stop, folding, _folder: folder }
     }
@@ -102,6 +103,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
             apply_timeout: APPLY_TIMEOUT,
+            lease_ttl: crate::LEASE_TTL,
         })
     }
 
@@ -115,6 +117,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
             apply_timeout: APPLY_TIMEOUT,
+            lease_ttl: crate::LEASE_TTL,
         }))
     }
 

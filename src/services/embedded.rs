@@ -60,6 +60,7 @@ impl Embedded {
             pepper: key_pepper.clone(),
             outside: Arc::new(System),
             apply_timeout: ledger::APPLY_TIMEOUT,
+            lease_ttl: ledger::LEASE_TTL,
         }));
         ledger.is_of_its_log().await.context("log.sqlite and ledger.sqlite")?;
         let group = "ledger".to_owned();

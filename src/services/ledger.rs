@@ -34,6 +34,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         pepper: key_pepper,
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
+        lease_ttl: Duration::from_millis(config.leases.ttl_ms.into()),
     }));
     let Some(own) = stop.run_until_cancelled(is_of_its_log(&service)).await else { return Ok(()) };
     let topic = config.kafka.as_ref().map_or_else(String::new, |kafka| format!("kafka.topic {:?}", kafka.topic));
