@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use eventlog::{EventLog, LogError};
 use eventlog::embedded::EmbeddedLog;
+use eventlog::{EventLog, LogError};
 use ledger::{Feed, Ledger, LedgerSink, Renewals, System};
 use projector::{ProjectorSink, UsageStore};
 use schemas::catalogue::Catalogue;

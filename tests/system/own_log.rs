@@ -40,9 +40,11 @@ async fn a_log_that_loses_its_end_meanwhile_ends_the_process() {
     let history = books::history(&*log).await;
     books::applied(&system).await;
     let (place, end) = (history[10].position.offset, history.last().unwrap().position.offset.next());
-    books::tamper(&system.data_dir().join("log.sqlite"), &format!("DELETE FROM records WHERE \"offset\" >= {place}")).await;
+    books::tamper(&system.data_dir().join("log.sqlite"), &format!("DELETE FROM records WHERE \"offset\" >= {place}"))
+        .await;
     // At the latest when something is appended, the consumer reads where the log is not any more.
-    let next = tokio::time::timeout(Duration::from_secs(30), system.try_admin(&["open-account", "--email", "b@example.com"]));
+    let next =
+        tokio::time::timeout(Duration::from_secs(30), system.try_admin(&["open-account", "--email", "b@example.com"]));
     assert!(next.await.unwrap().is_err(), "an account was opened");
     let serve = system.service("serve");
     assert_eq!(serve.exit().await, 1);

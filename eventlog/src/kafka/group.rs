@@ -82,7 +82,8 @@ pub(super) async fn run(
     sink: Arc<dyn Sink>,
     stop: CancellationToken,
 ) -> Result<(), LogError> {
-    let fail = |error| LogError::Unavailable(format!("can't join group {group:?} of topic {:?}: {error}", config.topic));
+    let fail =
+        |error| LogError::Unavailable(format!("can't join group {group:?} of topic {:?}: {error}", config.topic));
     let (decided, decisions) = mpsc::unbounded_channel();
     let consumer: GroupConsumer =
         client::consumer(config, group).create_with_context(GroupContext(decided)).map_err(fail)?;

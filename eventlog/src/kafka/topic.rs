@@ -106,7 +106,9 @@ impl Topic {
 
 /// Runs what waits for a broker where waiting is allowed.
 pub(super) async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, LogError> {
-    tokio::task::spawn_blocking(ask).await.map_err(|error| LogError::Unavailable(format!("a question to Kafka: {error}")))
+    tokio::task::spawn_blocking(ask)
+        .await
+        .map_err(|error| LogError::Unavailable(format!("a question to Kafka: {error}")))
 }
 
 /// Finds the topic or creates it, and checks that it keeps what it is given.

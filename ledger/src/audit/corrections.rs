@@ -56,18 +56,13 @@ async fn charged(
         let Position { partition, offset } = posted.position;
         posted.account == row.account_id && partition == corrected_at.partition && offset < corrected_at.offset
     });
-    let of_the_model = posted.filter(|posted| {
-        matches!(&posted.detail, Some(EntryDetail::Usage { model, .. }) if *model == correction.model)
-    });
+    let of_the_model = posted.filter(
+        |posted| matches!(&posted.detail, Some(EntryDetail::Usage { model, .. }) if *model == correction.model),
+    );
     Ok(of_the_model.and_then(|posted| posted.usage_charge()))
 }
 
-fn finding(
-    row: &PostingRow,
-    correction: &CorrectionEntry,
-    position: Position,
-    posted: Option<UsageCharge>,
-) -> Finding {
+fn finding(row: &PostingRow, correction: &CorrectionEntry, position: Position, posted: Option<UsageCharge>) -> Finding {
     let described = |charge: UsageCharge| {
         let UsageCharge { tokens, funding } = charge;
         format!(

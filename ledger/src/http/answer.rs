@@ -46,9 +46,7 @@ impl From<LedgerError> for Failure {
             LedgerError::AheadOfTheLog { .. }
             | LedgerError::AnotherLog { .. }
             | LedgerError::OtherPartitions { .. }
-            | LedgerError::Unavailable(_) => {
-                Self::Unavailable { code: "unavailable", message }
-            }
+            | LedgerError::Unavailable(_) => Self::Unavailable { code: "unavailable", message },
         }
     }
 }

@@ -103,7 +103,9 @@ impl Ledger {
                     end = position.offset.0 + 1,
                     "waiting until the log is folded"
                 ),
-                Err(error) => warn!(%error, %position, "waiting until the log is folded, and the store does not answer"),
+                Err(error) => {
+                    warn!(%error, %position, "waiting until the log is folded, and the store does not answer")
+                }
             }
         }
     }

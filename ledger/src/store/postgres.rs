@@ -24,8 +24,8 @@ use uuid::Uuid;
 
 use self::audited::PostgresSnapshot;
 use super::read::{
-    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow, QuarantinedRow, TagRow,
-    signed,
+    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow,
+    QuarantinedRow, TagRow, signed,
 };
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, PostedEvent, Store, StoreError, StoredAccount};

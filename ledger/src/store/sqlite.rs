@@ -27,8 +27,8 @@ use uuid::Uuid;
 
 use self::audited::SqliteSnapshot;
 use super::read::{
-    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow, QuarantinedRow, TagRow,
-    signed,
+    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow,
+    QuarantinedRow, TagRow, signed,
 };
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, PostedEvent, Store, StoreError, StoredAccount};
@@ -44,7 +44,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCOUNTS: &str = "\
     SELECT account_id, partition_no, state FROM accounts
     WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
-const POSTED: &str = "SELECT event_id, fact_tag FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
+const POSTED: &str =
+    "SELECT event_id, fact_tag FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
 
 /// The ledger's store in an `SQLite` file.
 #[derive(Debug)]

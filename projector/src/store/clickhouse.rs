@@ -95,7 +95,12 @@ impl ClickHouseStore {
     pub async fn connect_as_is(config: &config::ClickHouse) -> Result<Self, StoreError> {
         let database = config.database.clone();
         let client = Self::client(config);
-        let store = Self { client: client.with_database(&database), database, looked_at: Mutex::default(), epoch: Mutex::default() };
+        let store = Self {
+            client: client.with_database(&database),
+            database,
+            looked_at: Mutex::default(),
+            epoch: Mutex::default(),
+        };
         let table = "SELECT count() FROM system.tables WHERE database = ? AND name = 'usage_charges'";
         let query = store.client.clone().with_database("system").query(table).bind(&store.database);
         match store.answer(query.fetch_one::<u64>()).await? {

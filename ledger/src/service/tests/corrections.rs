@@ -49,7 +49,8 @@ async fn a_charge_is_put_right_from_what_it_is_now() {
 async fn an_audit_names_a_correction_that_starts_from_another_charge() {
     let rig = Rig::new().await;
     let account = opened(&rig, "ann@example.com").await;
-    let [honest, lied, missing] = [rig.used(account, 1, 1, 2).await, rig.used(account, 2, 1, 1).await, EventId(Uuid::nil())];
+    let [honest, lied, missing] =
+        [rig.used(account, 1, 1, 2).await, rig.used(account, 2, 1, 1).await, EventId(Uuid::nil())];
     execute(&rig, account, correct(honest, None, Some(1), None)).await;
     execute(&rig, account, correct(honest, None, Some(0), None)).await;
     let log: Arc<dyn EventLog> = rig.log.clone();
@@ -80,7 +81,8 @@ async fn an_audit_names_a_correction_that_starts_from_another_charge() {
     }
     done(rig.ledger.catch_up().await);
     let told = audited().await;
-    let starts = |usage: EventId| format!("the charge that the first correction of usage {usage} starts from: 1 + 2 tokens");
+    let starts =
+        |usage: EventId| format!("the charge that the first correction of usage {usage} starts from: 1 + 2 tokens");
     assert!(told.len() == 2 && told[0].contains(&starts(lied)) && told[1].contains(&starts(missing)), "{told:#?}");
     assert!(told[0].contains("1 + 1 tokens") && told[1].contains("no such usage"), "{told:#?}");
 }

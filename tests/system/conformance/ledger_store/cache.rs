@@ -98,7 +98,9 @@ pub(super) async fn an_id_used_again_for_another_fact_is_named(stage: Stage) {
                 ORDER BY partition_no, log_offset";
     let at_places = [(HERE, 3), (HERE, 5), (HERE, 7), (HERE, 8), (HERE, 11), (THERE, 1)];
     assert_eq!(stage.rows(rows).await, at_places.map(|(partition, at)| format!("{partition}:{at} id_reused")));
-    let Some(Fate::Quarantined { reason, .. }) = fate(&stage, 4, HERE, 8).await else { panic!("its own record's fate") };
+    let Some(Fate::Quarantined { reason, .. }) = fate(&stage, 4, HERE, 8).await else {
+        panic!("its own record's fate")
+    };
     assert_eq!(reason, "id_reused");
     let Some(Fate::Posted { amount, .. }) = fate(&stage, 4, HERE, 9).await else { panic!("a repeat is posted") };
     assert_eq!(amount, usd("-1"));
