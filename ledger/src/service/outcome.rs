@@ -104,7 +104,7 @@ impl Ledger {
                     "waiting until the log is folded"
                 ),
                 Err(error) => {
-                    warn!(%error, %position, "waiting until the log is folded, and the store does not answer")
+                    warn!(%error, %position, "waiting until the log is folded, and the store does not answer");
                 }
             }
         }
