@@ -20,6 +20,8 @@ pub struct RecordRef<P> {
 #[derive(Debug)]
 pub struct Fold<P> {
     records: Vec<(RecordRef<P>, Result<Told, Refused>)>,
+    /// Event ids that the batch holds more than once, sorted.
+    repeated: Vec<EventId>,
 }
 
 /// An event, and the tag of what it says.
@@ -77,7 +79,9 @@ impl<P: AsRef<[u8]>> Fold<P> {
             };
             (record, event)
         };
-        Self { records: records.into_iter().map(decode).collect() }
+        let records: Vec<_> = records.into_iter().map(decode).collect();
+        let repeated = repeated(records.iter().filter_map(|(_, event)| Some(event.as_ref().ok()?.event.id)).collect());
+        Self { records, repeated }
     }
 
     /// The records, as they were given, in order.
@@ -140,7 +144,8 @@ impl<P: AsRef<[u8]>> Fold<P> {
                         Some(_) => Outcome::Quarantined(Reason::IdReused),
                         None => apply(accounts, &event, record.offset),
                     };
-                    if matches!(outcome, Outcome::Applied(_)) {
+                    // Of an id that comes once, nobody asks again.
+                    if matches!(outcome, Outcome::Applied(_)) && self.repeated.binary_search(&event.id).is_ok() {
                         posted.insert(event.id, tag);
                     }
                     (Some(event), tag, outcome)
@@ -150,4 +155,12 @@ impl<P: AsRef<[u8]>> Fold<P> {
         }
         (entries, chain)
     }
+}
+
+/// Those that are there more than once, sorted.
+fn repeated(mut ids: Vec<EventId>) -> Vec<EventId> {
+    ids.sort_unstable();
+    let mut repeated: Vec<EventId> = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
 }

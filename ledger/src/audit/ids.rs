@@ -1,12 +1,12 @@
 //! Which event ids are posted already (I5), each with the tag of its fact: exact, in memory that does not grow with them.
 //!
-//! The youngest ids are in memory. When there are many, they become a *run*: a sorted temporary file, of which memory
-//! keeps the first id of every page. Runs of one size are merged into one of the next, so there are few. A batch's ids
-//! are looked up in order, so a page is read at most once a batch; ids that sort by time (`UUIDv7`) mostly lie beyond
-//! all runs and cost no read at all.
+//! The ids that were posted last are in memory, sorted. When there are many, they become a *run*: a sorted temporary file,
+//! of which memory keeps the first id of every page. Runs of one size are merged into one of the next, so there are few. A
+//! batch's ids are looked up in order, so a page is read at most once a batch. Ids that sort by time (`UUIDv7`) mostly lie
+//! beyond all that are posted: they cost one comparison to look up, and to add them is to append them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -34,7 +34,7 @@ struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { fresh: 1 << 18, merge: 8 }
+        Self { fresh: 1 << 16, merge: 8 }
     }
 }
 
@@ -42,7 +42,8 @@ impl Default for Sizes {
 #[derive(Default)]
 pub(super) struct PostedIds {
     sizes: Sizes,
-    fresh: HashMap<u128, FactTag>,
+    /// Those that are in no run yet, sorted.
+    fresh: Vec<Posted>,
     /// Runs by level.
     levels: Vec<Vec<Run>>,
 }
@@ -50,24 +51,29 @@ pub(super) struct PostedIds {
 impl PostedIds {
     /// Those of `ids` that are posted, with their tags.
     pub(super) fn among(&self, ids: &BTreeSet<EventId>) -> io::Result<BTreeMap<EventId, FactTag>> {
-        let ids: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).collect();
-        let mut found: BTreeMap<u128, FactTag> =
-            ids.iter().filter_map(|id| Some((*id, *self.fresh.get(id)?))).collect();
+        let fresh = self.fresh.last().map(|(id, _)| *id);
+        let last = self.levels.iter().flatten().map(|run| run.last).chain(fresh).max();
+        let ids: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).take_while(|id| Some(*id) <= last).collect();
+        let known = |id: &u128| Some(self.fresh[self.fresh.binary_search_by_key(id, |(id, _)| *id).ok()?]);
+        let mut found: BTreeMap<u128, FactTag> = ids.iter().filter_map(known).collect();
         for run in self.levels.iter().flatten() {
             run.find(&ids, &mut found)?;
         }
         Ok(found.into_iter().map(|(id, tag)| (EventId(Uuid::from_u128(id)), tag)).collect())
     }
 
-    /// One more is posted.
-    pub(super) fn add(&mut self, id: EventId, tag: FactTag) -> io::Result<()> {
-        self.fresh.insert(id.0.as_u128(), tag);
+    /// More are posted, none of which was before.
+    pub(super) fn add(&mut self, ids: impl Iterator<Item = (EventId, FactTag)>) -> io::Result<()> {
+        let mut ids: Vec<Posted> = ids.map(|(id, tag)| (id.0.as_u128(), tag)).collect();
+        ids.sort_unstable();
+        let Some(first) = ids.first() else { return Ok(()) };
+        let from = self.fresh.partition_point(|id| id < first);
+        self.fresh.append(&mut ids);
+        merge(&mut self.fresh[from..]);
         if self.fresh.len() < self.sizes.fresh {
             return Ok(());
         }
-        let mut ids: Vec<Posted> = self.fresh.drain().collect();
-        ids.sort_unstable();
-        let mut run = Run::write(ids.into_iter().map(Ok))?;
+        let mut run = Run::write(self.fresh.drain(..).map(Ok))?;
         for level in 0.. {
             if self.levels.len() == level {
                 self.levels.push(Vec::new());
@@ -80,6 +86,11 @@ impl PostedIds {
         }
         Ok(())
     }
+}
+
+/// Sorts two sorted sequences that stand one after the other: the stable sort finds the two and merges them, in linear time.
+fn merge(ids: &mut [Posted]) {
+    ids.sort();
 }
 
 /// Sorted ids in a file that goes away with it.
@@ -203,11 +214,9 @@ mod tests {
                 let batch = ids(&batch);
                 let known = batch.iter().filter_map(|id| Some((*id, *model.get(id)?))).collect();
                 prop_assert_eq!(posted.among(&batch).unwrap(), known);
-                for id in batch {
-                    if model.insert(id, tag(id)).is_none() {
-                        posted.add(id, tag(id)).unwrap();
-                    }
-                }
+                let new = batch.into_iter().filter(|id| model.insert(*id, tag(*id)).is_none()).rev();
+                let new: Vec<_> = new.map(|id| (id, tag(id))).collect();
+                posted.add(new.into_iter()).unwrap();
             }
             prop_assert_eq!(posted.among(&ids(&(0..4_000).collect::<Vec<_>>())).unwrap(), model);
         }
