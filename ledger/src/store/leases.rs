@@ -59,7 +59,7 @@ pub struct Draw {
     pub lease_id: LeaseId,
     /// Whose it has to be.
     pub account_id: AccountId,
-    /// How much.
+    /// How much. Of what is more than the lease was granted and has not posted yet, nothing is kept.
     pub funds: Funds,
 }
 

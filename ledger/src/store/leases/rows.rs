@@ -51,11 +51,12 @@ pub(in crate::store) const RESERVE: &str = "\
 
 pub(in crate::store) const PARTITIONS_OF_RUNS: &str = "\
     SELECT DISTINCT partition_no FROM leases
-    WHERE gateway_id = $1 AND run_id <> $2 AND ends_at IS NULL AND NOT closed ORDER BY partition_no";
+    WHERE gateway_id = $1 AND run_id <> $2 AND ends_at IS NULL ORDER BY partition_no";
 
+/// Closed ones, too: what was spent on them and can't post, or was lost with a gateway's disk, would be reserved for ever.
 pub(in crate::store) const END: &str = "\
     UPDATE leases SET ends_at = $4
-    WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL AND NOT closed";
+    WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL";
 
 pub(in crate::store) const GATEWAYS: &str = "\
     SELECT gateway_id, lease_id, granted_usd, granted_tokens, posted_usd, posted_tokens, renewed_at

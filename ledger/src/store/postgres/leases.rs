@@ -27,7 +27,9 @@ const LOCK: &str = "\
     ORDER BY account_id FOR UPDATE";
 
 const DRAW: &str = "\
-    UPDATE leases SET posted_usd = posted_usd + draw.usd, posted_tokens = posted_tokens + draw.tokens
+    UPDATE leases SET
+        posted_usd = posted_usd + LEAST(draw.usd, GREATEST(granted_usd - posted_usd, 0)),
+        posted_tokens = posted_tokens + LEAST(draw.tokens, GREATEST(granted_tokens - posted_tokens, 0))
     FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::bigint[]) AS draw (lease_id, account_id, usd, tokens)
     WHERE leases.lease_id = draw.lease_id AND leases.account_id = draw.account_id";
 
