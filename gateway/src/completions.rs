@@ -16,12 +16,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use schemas::RequestId;
-use schemas::api::AccountStatus;
+use schemas::api::{AccountStatus, AccountView};
 use schemas::catalogue::Model;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Decided, NoFunds};
 use crate::app::{App, not_recordable};
 use crate::body;
 use crate::error::ApiError;
@@ -82,8 +82,13 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     let request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
-    let decide = |available| request.worst_case(model, available).map(|worst| (worst.cost, worst));
-    let (hold, worst) = caller.account.hold(decide).map_err(|available| too_little(available, &request, model))?;
+    let decide = |available| {
+        let worst = request.worst_case(model, available)?;
+        Some(Decided { funds: worst.hold, full: worst.full, what: worst })
+    };
+    let want = |account: &AccountView| request.wanted(model, account.plan_tokens);
+    let held = caller.account.hold(decide, want).await;
+    let (hold, worst) = held.map_err(|no_funds| refuse(&no_funds, &request, model))?;
     let body = request.upstream_body(model, &worst)?;
     let admitted = Admitted {
         request_id,
@@ -129,10 +134,22 @@ fn too_many(refused: TooMany) -> ApiError {
     }
 }
 
-fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Model) -> ApiError {
+fn refuse(no_funds: &NoFunds, request: &CompletionRequest, model: &Model) -> ApiError {
+    let (available, held) = match no_funds {
+        NoFunds::TooLittle { available, held } => (available, held),
+        NoFunds::Ledger(error) => {
+            tracing::warn!(%error, "funds could not be leased");
+            return ApiError::unavailable("The balance can't be looked up just now. Try again.");
+        }
+    };
+    let held = match held.is_none() {
+        true => String::new(),
+        false => format!(" (running requests hold ${} more)", held.usd),
+    };
     ApiError::insufficient_balance(format!(
-        "${available} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
+        "${}{held} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
          Add credits or upgrade the plan.",
+        available.usd,
         request.prompt_tokens_bound(model),
         model.id,
     ))

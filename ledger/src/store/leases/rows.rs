@@ -33,6 +33,12 @@ pub(in crate::store) const UPSERT: &str = "\
         renewed_at = excluded.renewed_at
     WHERE leases.account_id = excluded.account_id";
 
+/// A gateway's run has one lease on an account at a time, so its others that were never used never will be: the message that
+/// opened them came too late.
+pub(in crate::store) const FORGET_GHOSTS: &str = "\
+    DELETE FROM leases WHERE account_id = $1 AND run_id = $2 AND lease_id <> $3 AND NOT closed
+        AND spent_usd = $4 AND spent_tokens = 0 AND posted_usd = $4 AND posted_tokens = 0";
+
 pub(in crate::store) const FORGET: &str = "DELETE FROM leases WHERE lease_id = $1 AND account_id = $2";
 
 /// Those that are closed and posted, and those whose partition is folded to where all that was spent on them is in the log.
