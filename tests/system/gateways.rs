@@ -44,7 +44,7 @@ async fn one_that_never_comes_back_is_abandoned(system: System) {
             account_id: account.parse().expect("an id"),
             lease_id: LeaseId(id(gateway)),
             gateway_id: GatewayId(id(gateway)),
-            run_id: RunId(id(9)),
+            run_id: RunId(id(gateway)),
             seq: 1,
             spent: Funds::ZERO,
             ceiling: Funds::ZERO,

@@ -68,6 +68,7 @@ suite! {
     leases::a_message_is_answered_with_exact_amounts,
     leases::a_message_that_must_not_count_changes_nothing,
     leases::a_lease_that_spent_nothing_is_gone_when_it_is_closed,
+    leases::a_lease_that_is_opened_too_late_takes_nothing_away,
     leases::no_statement_reserves_more_than_there_is,
     leases::gateways_are_told_with_what_they_reserve,
     lease_commits::what_posts_is_reserved_no_more,

@@ -161,8 +161,8 @@ impl World {
         }
         for id in 1..=self.leases_opened {
             let row = self.ledger.leases.get(&id);
-            // What a lease that is gone has posted is folded once more after a reset.
-            let from = if row.is_none() { self.ledger.next.max(self.ledger.floor) } else { self.ledger.next };
+            // What was folded before a reset has been reserved then.
+            let from = self.ledger.next.max(self.ledger.floor);
             let due = self.still_to_post(id, from).plus(self.may_still_spend(id)).unwrap();
             let reserved = row.map_or(Funds::ZERO, |row| row.lease.reserved());
             assert!(reserved.covers(due), "of lease {id}, {due:?} may post and {reserved:?} is reserved");

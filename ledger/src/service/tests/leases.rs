@@ -18,7 +18,7 @@ fn opening(account_id: AccountId, lease: u128, need: &str, wish: &str) -> LeaseR
         account_id,
         lease_id: LeaseId(Uuid::from_u128(lease)),
         gateway_id: GatewayId(Uuid::from_u128(lease)),
-        run_id: RunId(Uuid::from_u128(1)),
+        run_id: RunId(Uuid::from_u128(lease)),
         seq: 1,
         spent: Funds::ZERO,
         ceiling: Funds::ZERO,

@@ -85,7 +85,7 @@ macro_rules! lease_store {
         const FUNDS_OF_RUNS_LOCKED: &str = concat!(
             "SELECT account_id FROM funds WHERE account_id IN (
                 SELECT account_id FROM leases
-                WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL)
+                WHERE gateway_id = $1 AND run_id < $2 AND partition_no = $3 AND ends_at IS NULL)
             ORDER BY account_id",
             $lock
         );

@@ -42,7 +42,7 @@ pub(super) async fn what_posts_is_reserved_no_more(stage: Stage) {
 
     // The rest that may be granted is what is not reserved: 3.750962000001 - 1 - (2 - 0.250001).
     let (spent, ceiling) = (funds("0.250001", 30), funds("2", 200));
-    let all = LeaseRequest { need: funds("99", 0), ..message(account, 1, 2, spent, ceiling) };
+    let all = LeaseRequest { need: funds("3.000963000001", 0), ..message(account, 1, 2, spent, ceiling) };
     let (lease, _, view) = renewed(&stage, &all).await;
     assert_eq!((lease.granted, lease.posted), (funds("3.000963000001", 200), spent));
     assert_eq!(view.balance_usd, usd("3.750962000001"));
@@ -91,7 +91,9 @@ pub(super) async fn what_a_fact_takes_from_under_leases_is_short_until_it_is_mad
     stage.apply(HERE, &[take(account, 1, usd("3.500000000001"))]).await;
     assert_eq!(held(&stage, account).await, [funds("1.5", 1_000), funds("4", 0), funds("2.5", 0)]);
     let asked = async |lease, seq, ceiling: Funds| {
-        let request = LeaseRequest { need: funds("9", 0), ..message(account, lease, seq, Funds::ZERO, ceiling) };
+        // The least that there is, for whoever has it.
+        let need = ceiling.plus(funds("0.000000000001", 0)).unwrap();
+        let request = LeaseRequest { need, ..message(account, lease, seq, Funds::ZERO, ceiling) };
         let (lease, _, _) = renewed(&stage, &request).await;
         (lease.granted, held(&stage, account).await)
     };
@@ -104,7 +106,7 @@ pub(super) async fn what_a_fact_takes_from_under_leases_is_short_until_it_is_mad
         asked(1, 2, funds("2", 0)).await,
         (funds("2", 0), [funds("1.5", 1_000), funds("3", 0), funds("1.5", 0)])
     );
-    assert_eq!(renewed(&stage, &opening(account, 3, funds("1", 0))).await.0.granted, Funds::ZERO);
+    assert_eq!(renewed(&stage, &opening(account, 3, funds("0.000000000001", 0))).await.0.granted, Funds::ZERO);
     // What was spent posts, whatever is left, and leaves a debt.
     stage.apply(HERE, &[leased(account, 2, lease_id(1), 0, 2_000_000)]).await;
     assert_eq!(held(&stage, account).await, [funds("0", 1_000), funds("1", 0), funds("1", 0)]);
@@ -117,7 +119,10 @@ pub(super) async fn what_a_fact_takes_from_under_leases_is_short_until_it_is_mad
     stage.apply(HERE, &[grant(account, 5, 6, usd("1"), 1)]).await;
     let all = funds("1.25", 1_000);
     assert_eq!(held(&stage, account).await, [all, funds("0.5", 0), Funds::ZERO]);
-    assert_eq!(asked(2, 4, funds("0.5", 0)).await, (funds("1.25", 0), [all, funds("1.25", 0), Funds::ZERO]));
+    assert_eq!(
+        asked(2, 4, funds("0.5", 0)).await,
+        (funds("0.500000000001", 0), [all, funds("0.500000000001", 0), Funds::ZERO])
+    );
 }
 
 /// A gateway that is out of its mind must not stop the fold (I3): an event takes from its lease at most what there is.

@@ -8,7 +8,7 @@ use eventlog::{Sink as _, SinkError};
 use ledger::store::Leased;
 use ledger::{Feed, LedgerSink, PostgresStore, Store};
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
-use schemas::{AccountId, Offset, Timestamp, Usd};
+use schemas::{AccountId, Offset, RunId, Timestamp, Usd};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -114,18 +114,22 @@ impl Gateway {
     async fn restart(&mut self) {
         self.run += 1;
         self.held = [None; ACCOUNTS];
-        let close = CloseLeases { gateway_id: gateway_id(self.number.into()), run_id: run_id(self.run) };
+        let close = CloseLeases { gateway_id: gateway_id(self.number.into()), run_id: self.run_id() };
         let end = Offset(self.log.lock().await.len() as u64);
         let partitions = self.store.partitions_of_runs(&close).await.unwrap();
         let ends: BTreeMap<_, _> = partitions.into_iter().map(|partition| (partition, end)).collect();
         self.store.end_leases(&close, &ends).await.unwrap();
     }
 
+    fn run_id(&self) -> RunId {
+        run_id(u128::from(self.number) << 32 | self.run)
+    }
+
     fn message(&self, account: usize, held: Held, ceiling: u64) -> LeaseRequest {
         let (spent, ceiling) = (money(held.spent), money(ceiling));
         let gateway_id = gateway_id(self.number.into());
         let request = message(account_in(HERE, account), held.id, held.seq, spent, ceiling);
-        LeaseRequest { gateway_id, run_id: run_id(self.run), ..request }
+        LeaseRequest { gateway_id, run_id: self.run_id(), ..request }
     }
 
     async fn send(&self, request: &LeaseRequest) -> accounting::lease::Lease {

@@ -13,9 +13,9 @@ use super::events::{grant, leased, open, usd};
 use super::leases::{HERE, closing, funds, gateway_id, held, lease_id, leases, opening, renewed, rich, run_id};
 use super::stage::{Stage, account_in};
 
-/// Run 2 of gateway 1 says that the runs before it are over.
+/// Run 100 of gateway 1 says that the runs before it are over.
 fn restarted() -> CloseLeases {
-    CloseLeases { gateway_id: gateway_id(1), run_id: run_id(2) }
+    CloseLeases { gateway_id: gateway_id(1), run_id: run_id(100) }
 }
 
 const THERE: PartitionId = PartitionId(21);
@@ -38,13 +38,16 @@ pub(super) async fn a_dead_runs_leases_end_when_the_log_is_folded_that_far(stage
     let of_one = |request: LeaseRequest| LeaseRequest { gateway_id: gateway_id(1), ..request };
     renewed(&stage, &opening(account, 1, funds("2", 200))).await;
     renewed(&stage, &opening(account, 2, funds("0.5", 50))).await;
-    renewed(&stage, &LeaseRequest { run_id: run_id(2), ..of_one(opening(account, 3, funds("0.25", 25))) }).await;
+    renewed(&stage, &LeaseRequest { run_id: run_id(100), ..of_one(opening(account, 3, funds("0.25", 25))) }).await;
     renewed(&stage, &of_one(opening(other, 4, funds("1", 100)))).await;
     renewed(&stage, &of_one(opening(there, 5, funds("1", 0)))).await;
     renewed(&stage, &of_one(closing(other, 4, 2, funds("0.75", 75)))).await;
     let close = restarted();
     assert_eq!(stage.store.partitions_of_runs(&close).await.unwrap(), [HERE, THERE]);
 
+    // A message of a run before, late: it ends nothing of the run that is.
+    assert_eq!(end(&stage, &CloseLeases { run_id: run_id(1), ..close }, &[(HERE, 0)]).await, 0);
+    assert_eq!(leases(&stage).await.len(), 5);
     // The dead run's last two events are in the log, and not folded. Another partition is not asked about.
     assert_eq!(end(&stage, &close, &[(HERE, 8)]).await, 2, "an open lease, and one that is closed and not all posted");
     assert_eq!(left(&stage).await, ["1 8", "2 -1", "3 -1", "4 8", "5 -1"]);

@@ -76,7 +76,8 @@ pub(super) async fn a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_
     );
     stage.apply(THERE, &[open(there, 900), grant(there, 901, 901, usd("5"), 1)]).await;
     assert_eq!((leases(&stage).await, held(&stage, account).await, held(&stage, there).await), before);
-    let need = LeaseRequest { need: funds("9", 0), ..message(account, 1, 2, funds("1", 10), funds("2", 200)) };
+    let need =
+        LeaseRequest { need: funds("4.000000000001", 0), ..message(account, 1, 2, funds("1", 10), funds("2", 200)) };
     assert_eq!(renewed(&stage, &need).await.0.granted, funds("4.000000000001", 200));
 }
 
@@ -86,7 +87,7 @@ pub(super) async fn a_lease_that_ends_in_a_reset_is_gone_when_it_is_folded_that_
     renewed(&stage, &opening(account, 2, funds("0.5", 50))).await;
     stage.apply(HERE, &postings(account)).await;
     stage.store.reset().await.unwrap();
-    let close = CloseLeases { gateway_id: gateway_id(1), run_id: run_id(2) };
+    let close = CloseLeases { gateway_id: gateway_id(1), run_id: run_id(100) };
     assert_eq!(stage.store.partitions_of_runs(&close).await.unwrap(), [HERE]);
     assert_eq!(stage.store.end_leases(&close, &BTreeMap::from([(HERE, Offset(6))])).await.unwrap(), 1);
     let records = history(account);

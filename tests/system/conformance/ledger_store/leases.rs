@@ -6,7 +6,7 @@ use schemas::api::{AccountView, Funds, LeaseRequest};
 use schemas::{AccountId, GatewayId, LeaseId, PartitionId, RunId, Timestamp};
 use uuid::Uuid;
 
-use super::events::{grant, open, subscribed, usd};
+use super::events::{grant, leased, open, subscribed, usd};
 use super::stage::{Stage, account_in};
 
 pub(super) const HERE: PartitionId = PartitionId(20);
@@ -27,13 +27,13 @@ pub(super) fn run_id(n: u128) -> RunId {
     RunId(Uuid::from_u128(0x9e9 << 64 | n))
 }
 
-/// A message of run 1 of the gateway whose number the lease has.
+/// A message of the gateway and run whose number the lease has.
 pub(super) fn message(account_id: AccountId, lease: u128, seq: u64, spent: Funds, ceiling: Funds) -> LeaseRequest {
     LeaseRequest {
         account_id,
         lease_id: lease_id(lease),
         gateway_id: gateway_id(lease),
-        run_id: run_id(1),
+        run_id: run_id(lease),
         seq,
         spent,
         ceiling,
@@ -61,7 +61,7 @@ pub(super) async fn send(stage: &Stage, request: &LeaseRequest) -> Leased {
 /// The lease after a message that was carried out, what others may give back, and the account.
 pub(super) async fn renewed(stage: &Stage, request: &LeaseRequest) -> (Lease, Funds, AccountView) {
     match send(stage, request).await {
-        Leased::Renewed { lease, idle_elsewhere, account } => (lease, idle_elsewhere, account),
+        Leased::Renewed { lease, idle_elsewhere, account, .. } => (lease, idle_elsewhere, account),
         refused => panic!("{request:?}: {refused:?}"),
     }
 }
@@ -129,24 +129,30 @@ pub(super) async fn a_message_is_answered_with_exact_amounts(stage: Stage) {
     assert_eq!(held(&stage, account).await, [all, funds("4.9375", 287), Funds::ZERO]);
 
     let ceiling = funds("0.9375", 7);
-    let last = LeaseRequest { need: funds("10", 9_000), ..message(account, 2, 2, Funds::ZERO, ceiling) };
-    let (lease, idle, _) = renewed(&stage, &last).await;
+    let more = LeaseRequest { need: funds("1.000000000002", 900), ..message(account, 2, 2, Funds::ZERO, ceiling) };
+    assert_eq!(renewed(&stage, &more).await.0.granted, ceiling, "all that is needed, or nothing");
+    assert_eq!(held(&stage, account).await[1], funds("4.9375", 107));
     let granted = funds("1.000000000001", 900);
-    assert_eq!((lease, idle), (Lease { seq: 2, granted, ..Lease::default() }, funds("3.75", 50)));
+    let last = LeaseRequest { need: granted, ..message(account, 2, 3, Funds::ZERO, ceiling) };
+    let Leased::Renewed { lease, free, idle_elsewhere: idle, .. } = send(&stage, &last).await else {
+        panic!("refused")
+    };
+    assert_eq!(free, Funds::ZERO);
+    assert_eq!((lease, idle), (Lease { seq: 3, granted, ..Lease::default() }, funds("3.75", 50)));
     assert_eq!(held(&stage, account).await, [all, all, Funds::ZERO], "to the last digit, and no more");
 
     // Another account's funds are another account's.
     let other = rich(&stage, 1).await;
-    let (lease, idle, _) = renewed(&stage, &opening(other, 3, funds("9", 9_000))).await;
+    let (lease, idle, _) = renewed(&stage, &opening(other, 3, all)).await;
     assert_eq!((lease.granted, idle), (all, Funds::ZERO));
     assert_eq!(held(&stage, account).await, [all, all, Funds::ZERO]);
     let row = |n: u128, account: AccountId, rest: &str| {
-        let (lease, gateway, run) = (lease_id(n).0.simple(), gateway_id(n).0.simple(), run_id(1).0.simple());
+        let (lease, gateway, run) = (lease_id(n).0.simple(), gateway_id(n).0.simple(), run_id(n).0.simple());
         format!("{lease} {} 20 {gateway} {run} {rest}", account.0.simple())
     };
     let kept = [
         row(1, account, "7 4000000000000 100 250000000000 50 0 0 open -1 1007"),
-        row(2, account, "2 1000000000001 900 0 0 0 0 open -1 1002"),
+        row(2, account, "3 1000000000001 900 0 0 0 0 open -1 1003"),
         row(3, other, "1 5000000000001 1000 0 0 0 0 open -1 1001"),
     ];
     assert_eq!(leases(&stage).await, kept);
@@ -167,7 +173,7 @@ pub(super) async fn a_message_that_must_not_count_changes_nothing(stage: Stage) 
     let fine = message(account, 1, 4, spent, ceiling);
     check(LeaseRequest { seq: 3, ..fine }, Refused::Stale, Some(3)).await;
     check(opening(account, 1, funds("1", 1)), Refused::Stale, Some(3)).await;
-    check(message(account, 8, 2, Funds::ZERO, Funds::ZERO), Refused::Unknown, None).await;
+    check(message(account, 8, 2, Funds::ZERO, funds("1", 0)), Refused::Unknown, None).await;
     check(LeaseRequest { ceiling: funds("1.000000000001", 100), ..fine }, Refused::Impossible, Some(3)).await;
     check(LeaseRequest { spent: funds("0.5", 49), ..fine }, Refused::Impossible, Some(3)).await;
     check(LeaseRequest { need: funds("-1", 0), ..fine }, Refused::Impossible, Some(3)).await;
@@ -193,9 +199,33 @@ pub(super) async fn a_lease_that_spent_nothing_is_gone_when_it_is_closed(stage: 
     assert_eq!(held(&stage, account).await, [funds("5.000000000001", 1_000), funds("1", 0), Funds::ZERO]);
     assert_eq!(leases(&stage).await.len(), 1);
     // With another account's name nothing of that one is forgotten.
-    renewed(&stage, &LeaseRequest { account_id: other, seq: 1, ..closing(account, 2, 1, Funds::ZERO) }).await;
+    let others = LeaseRequest { account_id: other, ..closing(account, 2, 2, Funds::ZERO) };
+    assert_eq!(send(&stage, &others).await, Leased::Refused(Refused::Unknown, None));
     assert_eq!(leases(&stage).await.len(), 1);
     assert_eq!(send(&stage, &closing(account, 1, 3, Funds::ZERO)).await, Leased::Refused(Refused::Unknown, None));
+}
+
+/// A message that opens a lease may be heard when its run has given up waiting for the answer, and uses another one.
+pub(super) async fn a_lease_that_is_opened_too_late_takes_nothing_away(stage: Stage) {
+    let account = rich(&stage, 0).await;
+    let of_run = |request: LeaseRequest| LeaseRequest { gateway_id: gateway_id(7), run_id: run_id(7), ..request };
+    let (late, used) = (of_run(opening(account, 1, funds("1", 100))), of_run(opening(account, 2, funds("2", 200))));
+    renewed(&stage, &used).await;
+    renewed(&stage, &late).await;
+    assert_eq!(held(&stage, account).await[1], funds("3", 300), "what is in use stays reserved");
+    let (lease, idle, _) = renewed(&stage, &LeaseRequest { seq: 2, ceiling: used.need, ..used }).await;
+    assert_eq!((lease.granted, idle), (funds("2", 200), Funds::ZERO));
+    assert_eq!(held(&stage, account).await[1], funds("2", 200), "what came too late is gone");
+
+    // What something was spent on, or posted, or that is another run's, is not.
+    let spent = LeaseRequest { seq: 3, spent: funds("0", 1), ceiling: used.need, ..used };
+    renewed(&stage, &spent).await;
+    renewed(&stage, &of_run(opening(account, 3, funds("0.5", 0)))).await;
+    renewed(&stage, &LeaseRequest { run_id: run_id(8), ..of_run(opening(account, 4, funds("0.25", 0))) }).await;
+    assert_eq!(held(&stage, account).await[1], funds("2.75", 200));
+    stage.apply(HERE, &[leased(account, 1, lease_id(3), 0, 1)]).await;
+    renewed(&stage, &of_run(opening(account, 5, funds("0.125", 0)))).await;
+    assert_eq!((leases(&stage).await.len(), held(&stage, account).await[1]), (4, funds("2.874999", 200)));
 }
 
 /// Whatever a ledger computes, the database itself does not let more be reserved than there is (I6).

@@ -100,6 +100,8 @@ impl Gateway {
                 self.held = None;
             }
             Err(Refused::Stale) => {}
+            // It was closed, and forgotten; a message from its beginning came once more and has opened it again.
+            Err(Refused::Impossible) if held.closing => self.held = None,
             Err(Refused::Impossible) => panic!("{held:?} was called impossible"),
         }
     }

@@ -67,11 +67,20 @@ impl Ledger {
         if self.next < self.floor {
             return None;
         }
+        let before = self.leases.clone();
+        // An earlier lease of the run that was never used was opened by a message that came too late.
+        self.leases.retain(|other, row| {
+            let unused = row.lease.spent == Funds::ZERO && row.lease.posted == Funds::ZERO && !row.lease.closed;
+            !(*other < id && (row.gateway, row.run) == (gateway, run) && unused)
+        });
         let pool = Pool { funds: self.has(), reserved_elsewhere: self.reserved_but(Some(id)) };
         let own = self.leases.get(&id).copied();
         let lease = match renew(&pool, own.as_ref().map(|row| &row.lease), request) {
             Ok(lease) => lease,
-            Err(refused) => return Some(Err(refused)),
+            Err(refused) => {
+                self.leases = before;
+                return Some(Err(refused));
+            }
         };
         let ends_at = own.and_then(|row| row.ends_at);
         self.leases.insert(id, Row { gateway, run, lease, ends_at });
