@@ -101,7 +101,9 @@ impl Account {
                     need = decided.funds;
                     ask_at = now;
                 }
-                _ if nothing_comes || now >= since + ANY_WITHIN => return Err(self.too_little(available)),
+                _ if nothing_comes || now >= since + ANY_WITHIN => {
+                    return Err(self.too_little(available.plus(told.free).unwrap_or(available)));
+                }
                 _ => {}
             }
             if now >= ask_at
