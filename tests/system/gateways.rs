@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::store::Leased;
-use ledger::{LeaseStore as _, PostgresStore, SqliteStore, Store};
+use ledger::{PostgresStore, SqliteStore, Store};
 use schemas::api::{Funds, LeaseRequest};
 use schemas::{GatewayId, LeaseId, RunId, Timestamp};
 use serde_json::{Value, json};
