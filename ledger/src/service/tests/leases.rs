@@ -5,7 +5,7 @@ use schemas::{AccountId, GatewayId, LeaseId, RunId};
 use uuid::Uuid;
 
 use super::{LedgerError, done, opened, refusal, stranger, usd};
-use crate::rig::{Options, Rig};
+use crate::rig::Rig;
 use crate::service::LEASE_TTL;
 
 fn money(amount: &str) -> Funds {

@@ -88,4 +88,5 @@ pub(super) async fn write(connection: &mut PgConnection, commit: &Commit) -> Res
     refresh.execute(connection).await.map(drop).map_err(refused)
 }
 
-lease_store!(PostgresStore, Postgres, pool, "BEGIN", " FOR UPDATE");
+// Whoever waits for a ledger that stands still gives up as a commit does: each wait has a connection, and there are few.
+lease_store!(PostgresStore, Postgres, pool, "BEGIN; SET LOCAL lock_timeout = '5s'", " FOR UPDATE");

@@ -61,7 +61,7 @@ pub(super) async fn send(stage: &Stage, request: &LeaseRequest) -> Leased {
 /// The lease after a message that was carried out, what others may give back, and the account.
 pub(super) async fn renewed(stage: &Stage, request: &LeaseRequest) -> (Lease, Funds, AccountView) {
     match send(stage, request).await {
-        Leased::Renewed { lease, idle_elsewhere, account, .. } => (lease, idle_elsewhere, account),
+        Leased::Renewed { lease, idle_elsewhere, account, .. } => (lease, idle_elsewhere, *account),
         refused => panic!("{request:?}: {refused:?}"),
     }
 }
