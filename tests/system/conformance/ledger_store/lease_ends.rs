@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
-use schemas::{Offset, PartitionId};
+use schemas::{Offset, PartitionId, Timestamp};
 use sqlx::{PgPool, query};
 use tokio::time::sleep;
 
@@ -97,4 +97,25 @@ async fn a_commit_under_way_leaves_nothing_reserved() {
     assert_eq!(ending.await.unwrap().unwrap(), 1);
     assert_eq!(leases(&stage).await, [] as [String; 0]);
     assert_eq!(held(&stage, account).await[1], Funds::ZERO);
+}
+
+/// A ledger that stands still holds an account's funds; whoever asks about them has a connection, and there are few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_ever_for_an_accounts_funds() {
+    let stage = Stage::postgres().await;
+    let pool = PgPool::connect(stage.url()).await.unwrap();
+    let account = rich(&stage, 0).await;
+    renewed(&stage, &opening(account, 1, funds("2", 200))).await;
+    let mut standing_still = pool.begin().await.unwrap();
+    query("SELECT usd FROM funds FOR UPDATE").execute(&mut *standing_still).await.unwrap();
+    let (ask, ends) = (opening(account, 2, funds("1", 0)), BTreeMap::from([(HERE, Offset(3))]));
+    let close = restarted();
+    let (asked, ended) =
+        tokio::join!(stage.store.lease(&ask, Timestamp::from_micros(1)), stage.store.end_leases(&close, &ends));
+    for error in [asked.unwrap_err(), ended.unwrap_err()] {
+        assert!(error.to_string().contains("lock timeout"), "{error}");
+    }
+    standing_still.rollback().await.unwrap();
+    assert_eq!(end(&stage, &close, &[(HERE, 3)]).await, 1);
+    assert_eq!(renewed(&stage, &ask).await.0.granted, funds("1", 0));
 }
