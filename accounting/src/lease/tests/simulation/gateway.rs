@@ -93,15 +93,14 @@ impl Gateway {
             return;
         }
         match answer.granted {
-            Ok(_) if held.closing => self.held = None,
+            // Impossible: it was closed, and forgotten, and a message from its beginning came once more and opened it again.
+            Ok(_) | Err(Refused::Impossible) if held.closing => self.held = None,
             Ok(granted) => held.limit = granted,
             Err(Refused::Unknown) => {
                 assert!(held.closing || held.limit == Funds::ZERO, "a lease is gone that is being spent: {held:?}");
                 self.held = None;
             }
             Err(Refused::Stale) => {}
-            // It was closed, and forgotten; a message from its beginning came once more and has opened it again.
-            Err(Refused::Impossible) if held.closing => self.held = None,
             Err(Refused::Impossible) => panic!("{held:?} was called impossible"),
         }
     }
