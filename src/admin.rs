@@ -1,5 +1,6 @@
 //! `modelhub admin`: on the running system over its private port, else on the data folder.
 
+mod gateways;
 mod invoices;
 mod print;
 mod quarantine;
@@ -27,6 +28,9 @@ const PAGE: u32 = 1_000;
 pub(crate) async fn run(loaded: Loaded, admin: Admin) -> Result<()> {
     if let AdminCommand::Quarantine { command } = admin.command {
         return quarantine::run(loaded, command, admin.json).await;
+    }
+    if let AdminCommand::Gateways { command } = admin.command {
+        return gateways::run(&loaded, command, admin.json).await;
     }
     if let Some(url) = &loaded.config.ledger.url {
         let secret = loaded.config.ledger.secret.as_ref().context("ledger.url is set, but ledger.secret is not")?;
@@ -76,7 +80,7 @@ async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
         }
         AdminCommand::Invoices { command } => invoices::run(ledger, command, json).await,
         // On the stores themselves, before there is a ledger.
-        AdminCommand::Quarantine { .. } => Ok(()),
+        AdminCommand::Quarantine { .. } | AdminCommand::Gateways { .. } => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::audit::At;
-use schemas::{AccountId, Month, Position, Timestamp, Usd};
+use schemas::{AccountId, GatewayId, Month, Position, Timestamp, Usd};
 
 /// Metered access to language models: an OpenAI-compatible API with prepaid balances that are folds of an event log.
 #[derive(Debug, Parser)]
@@ -176,6 +176,11 @@ pub(crate) enum AdminCommand {
         #[command(subcommand)]
         command: InvoicesCommand,
     },
+    /// Gateways that may spend by themselves: their leases, what those reserve, and when each was last heard of.
+    Gateways {
+        #[command(subcommand)]
+        command: Option<GatewaysCommand>,
+    },
     /// Records that can't post: why, and another try.
     Quarantine {
         #[command(subcommand)]
@@ -201,6 +206,17 @@ pub(crate) enum InvoicesCommand {
     Show {
         /// Its number.
         number: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewaysCommand {
+    /// End all leases of a gateway whose machine never comes back, nor its disk. Stop it first, where it still runs. One that
+    /// is started again on its disk needs no such command, and should not have it: whatever still waits in its spool would
+    /// then post without a reservation, and could take an account below zero.
+    Abandon {
+        /// The gateway's id.
+        gateway: GatewayId,
     },
 }
 

@@ -9,6 +9,7 @@
 pub mod audit;
 mod cache;
 mod feed;
+pub mod gateways;
 pub mod http;
 mod outside;
 pub mod quarantine;

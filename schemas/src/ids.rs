@@ -97,7 +97,7 @@ typed_id! {
     GatewayId
 }
 typed_id! {
-    /// One run of a gateway, from its start to its end.
+    /// One run of a gateway, from its start to its end. A later run has a greater id (`UUIDv7`).
     RunId
 }
 typed_id! {

@@ -3,6 +3,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod simulation;
+
 fn funds(usd: &str, plan_tokens: u64) -> Funds {
     Funds { usd: usd.parse().unwrap(), plan_tokens }
 }

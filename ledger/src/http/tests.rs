@@ -148,6 +148,47 @@ async fn changes_of_an_account_are_one_message_each() {
 }
 
 #[tokio::test]
+async fn leases_are_opened_refused_and_closed() {
+    let (rig, client) = rig().await;
+    let (_, opened) = client.post("/internal/v1/accounts", &json!({"email": "ann@example.com", "plan": "free"})).await;
+    let (leases, account) = ("/internal/v1/leases", &opened["account_id"]);
+    let id = |n: u128| Uuid::from_u128(n).to_string();
+    let funds = |usd: &str, plan_tokens: u64| json!({"usd": usd, "plan_tokens": plan_tokens});
+    let message = |seq: u64, spent: &str, ceiling: &str, wish: &str| {
+        json!({
+            "account_id": account, "lease_id": id(1), "gateway_id": id(2), "run_id": id(3), "seq": seq,
+            "spent": funds(spent, 0), "ceiling": funds(ceiling, 0), "need": funds(wish, 0), "wish": funds(wish, 0),
+            "close": false,
+        })
+    };
+    let (status, grant) = client.post(leases, &message(1, "0", "0", "1.25")).await;
+    assert_eq!((status, &grant["granted"], &grant["tight"]), (200, &funds("1.25", 0), &json!(false)), "{grant}");
+    assert_eq!((&grant["ttl_ms"], &grant["account"]["balance_usd"]), (&json!(10_000), &json!("5")));
+    let stale = json!({"code": "stale_lease", "lease_id": id(1), "seq": 1, "last": 1});
+    assert_eq!(client.post(leases, &message(1, "0", "0", "1.25")).await, (409, stale));
+    let (status, invalid) = client.post(leases, &message(2, "1", "1.26", "0")).await;
+    assert_eq!((status, &invalid["code"], &invalid["field"]), (422, &json!("invalid"), &json!("lease")), "{invalid}");
+    let mut other = message(2, "1", "1", "0");
+    other["lease_id"] = json!(id(9));
+    let unknown = json!({"code": "unknown_lease", "lease_id": id(9), "account_id": account});
+    assert_eq!(client.post(leases, &other).await, (404, unknown));
+    other["account_id"] = json!(id(7));
+    let unknown = json!({"code": "unknown_account", "account": id(7)});
+    assert_eq!(client.post(leases, &other).await, (404, unknown));
+    let mut odd = message(2, "0", "0", "0");
+    odd["balance_usd"] = json!("9");
+    assert_eq!(client.post(leases, &odd).await.0, 422);
+
+    let close = |run: u128| json!({"gateway_id": id(2), "run_id": id(run)});
+    let closed = format!("{leases}/close");
+    assert_eq!(client.post(&closed, &close(3)).await, (200, json!({"leases": 0})), "its own run");
+    rig.store.reset().await.unwrap();
+    let (status, body) = client.post(leases, &message(2, "0", "1.25", "0")).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{body}");
+    assert_eq!(client.post(&closed, &close(4)).await, (200, json!({"leases": 1})));
+}
+
+#[tokio::test]
 async fn a_projector_is_told_what_posted() {
     let (rig, client) = rig().await;
     let (_, opened) = client.post("/internal/v1/accounts", &json!({"email": "ann@example.com", "plan": "free"})).await;
@@ -188,6 +229,8 @@ async fn without_the_secret_nothing_is_answered() {
             (Method::POST, format!("/internal/v1/accounts/{id}/commands")),
             (Method::GET, format!("/internal/v1/accounts/{id}/keys")),
             (Method::GET, "/internal/v1/partitions/0/amounts?from=0&to=1".into()),
+            (Method::POST, "/internal/v1/leases".into()),
+            (Method::POST, "/internal/v1/leases/close".into()),
         ] {
             let (status, body) = client.send(method, &uri, secret, "{}").await;
             let refused = status == StatusCode::UNAUTHORIZED && body["code"] == "unauthorized";

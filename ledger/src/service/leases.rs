@@ -1,12 +1,12 @@
 //! Leases. Round trips to here are a gateway's, in the background: no request waits for one while its gateway's lease lasts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use accounting::lease::Refused;
 use schemas::api::{CloseLeases, ClosedLeases, LeaseGrant, LeaseRequest, Refusal};
 
 use super::{Ledger, LedgerError};
+use crate::gateways;
 use crate::store::{Leased, LeasedGateway};
 
 /// For how long a gateway admits requests on a lease that it can't renew.
@@ -46,12 +46,7 @@ impl Ledger {
     /// Lets the leases of a gateway's other runs end, once all that those runs appended is folded: that is in the log by
     /// now, says the gateway.
     pub async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError> {
-        let mut ends = BTreeMap::new();
-        for partition in self.parts.store.partitions_of_runs(&close).await? {
-            let unavailable = |error| LedgerError::Unavailable(format!("where the log ends: {error}"));
-            ends.insert(partition, self.parts.log.end(partition).await.map_err(unavailable)?);
-        }
-        Ok(ClosedLeases { leases: self.parts.store.end_leases(&close, &ends).await? })
+        gateways::close(&*self.parts.store, &*self.parts.log, &close).await
     }
 
     /// Every gateway that has leases, with what they reserve.

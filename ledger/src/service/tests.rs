@@ -5,6 +5,7 @@ mod accounts;
 mod corrections;
 mod credit;
 mod invoices;
+mod leases;
 pub(crate) mod payments;
 pub(crate) mod subscriptions;
 mod waiting;

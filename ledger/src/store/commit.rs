@@ -194,7 +194,10 @@ impl Commit {
         if let Some(usage) = event.data.usage()
             && let Some((lease_id, funding)) = Option::zip(usage.lease_id, usage.funding)
         {
-            self.draws.push(Draw { lease_id, account_id: event.subject, funds: funding.into() });
+            // As much as every store can keep: what the plan covers may be worth more at list price.
+            let worth = Funds { usd: usage.cost_usd.min(Usd::from_pico(i64::MAX)), plan_tokens: usage.tokens.total() };
+            let funds = Funds::from(funding).min(worth);
+            self.draws.push(Draw { lease_id, account_id: event.subject, funds });
         }
         let transfers = (0..).zip(posting.transfers);
         let row = |(index, transfer)| TransferRow { event_id: event.id, offset, index, transfer };
@@ -218,7 +221,7 @@ impl Commit {
 fn sum_of_draws(draws: Vec<Draw>) -> Option<Vec<Draw>> {
     let mut sums: BTreeMap<(LeaseId, AccountId), Funds> = BTreeMap::new();
     for draw in draws {
-        // What is below zero gives nothing back: no gateway of ours says that.
+        // What is below zero gives nothing back, nor does what is more than the request is worth: no gateway of ours says that.
         let funds = draw.funds.max(Funds::ZERO);
         let sum = sums.entry((draw.lease_id, draw.account_id)).or_default();
         *sum = sum.plus(funds)?;

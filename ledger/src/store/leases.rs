@@ -61,7 +61,7 @@ pub struct Draw {
     pub lease_id: LeaseId,
     /// Whose it has to be.
     pub account_id: AccountId,
-    /// How much.
+    /// How much. Of what is more than the lease was granted and has not posted yet, nothing is kept.
     pub funds: Funds,
 }
 
@@ -71,7 +71,7 @@ pub trait LeaseStore {
     /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
-    /// The partitions of the leases that runs of a gateway but the one named have left.
+    /// The partitions of the leases that runs of a gateway before the one named have left.
     async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError>;
 
     /// Lets those leases end once their partition is folded up to where the log ends; returns how many they are.

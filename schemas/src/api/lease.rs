@@ -71,8 +71,8 @@ impl From<Funding> for Funds {
 pub struct LeaseRequest {
     /// Whose funds.
     pub account_id: AccountId,
-    /// The lease; a fresh id opens one. A run has one at a time on an account: another of its leases there, on which nothing
-    /// was spent, is one whose opening was heard too late, and goes.
+    /// The lease; a fresh id opens one, greater than those before (UUIDv7). A run has one at a time on an account: an earlier
+    /// one of its leases there, on which nothing was spent, is one whose opening was heard too late, and goes.
     pub lease_id: LeaseId,
     /// The gateway.
     pub gateway_id: GatewayId,
@@ -115,13 +115,13 @@ pub struct LeaseGrant {
     pub account: AccountView,
 }
 
-/// Says that no other run of a gateway than this one admits anything any more, and that all it ever charged is in the log.
+/// Says that no run of a gateway before this one admits anything any more, and that all they ever charged is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloseLeases {
     /// The gateway.
     pub gateway_id: GatewayId,
-    /// The run whose leases stay.
+    /// The run whose leases stay, and those of runs after it.
     pub run_id: RunId,
 }
 
@@ -129,6 +129,6 @@ pub struct CloseLeases {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClosedLeases {
-    /// Leases of other runs that were open; each is gone once its partition is folded up to where the log ended just now.
+    /// Leases of earlier runs that had not ended; each is gone once its partition is folded up to where the log ended just now.
     pub leases: u64,
 }

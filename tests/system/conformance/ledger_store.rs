@@ -6,6 +6,11 @@ mod contacts;
 mod events;
 mod history;
 mod invoices;
+mod lease_commits;
+mod lease_crowd;
+mod lease_ends;
+mod lease_resets;
+mod leases;
 mod quarantine;
 mod reads;
 mod renewals;
@@ -61,6 +66,21 @@ suite! {
     invoices::an_invoice_is_there_with_its_number,
     invoices::what_is_open_is_what_no_invoice_covers,
     invoices::a_cut_is_where_a_naive_reader_makes_it,
+    leases::a_message_is_answered_with_exact_amounts,
+    leases::a_message_that_must_not_count_changes_nothing,
+    leases::a_lease_that_spent_nothing_is_gone_when_it_is_closed,
+    leases::a_lease_that_is_opened_too_late_takes_nothing_away,
+    leases::no_statement_reserves_more_than_there_is,
+    leases::gateways_are_told_with_what_they_reserve,
+    lease_commits::what_posts_is_reserved_no_more,
+    lease_commits::a_closed_lease_is_gone_when_all_of_it_posted,
+    lease_commits::what_a_fact_takes_from_under_leases_is_short_until_it_is_made_up,
+    lease_commits::no_funding_stops_a_commit,
+    lease_commits::one_request_counts_on_its_own_lease_only,
+    lease_ends::a_dead_runs_leases_end_when_the_log_is_folded_that_far,
+    lease_ends::a_dead_runs_leases_end_at_once_where_it_is_folded_that_far,
+    lease_resets::a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_again,
+    lease_resets::a_lease_that_ends_in_a_reset_is_gone_when_it_is_folded_that_far,
     snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
     snapshot::rows_come_in_parts_in_log_order,
     snapshot::sums_and_counts_are_of_everything,

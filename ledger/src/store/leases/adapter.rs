@@ -56,17 +56,10 @@ macro_rules! lease_store {
                 close: &CloseLeases,
                 ends: &BTreeMap<PartitionId, Offset>,
             ) -> Result<u64, StoreError> {
-                let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
                 let mut ended = 0;
                 for (partition, end) in ends {
-                    let end = query(leases::END)
-                        .bind(close.gateway_id.0)
-                        .bind(close.run_id.0)
-                        .bind(i64::from(partition.0))
-                        .bind(signed(*end));
-                    ended += end.execute(&mut *transaction).await.map_err(failed)?.rows_affected();
+                    ended += end_in(&self.$pool, close, *partition, *end).await?;
                 }
-                transaction.commit().await.map_err(failed)?;
                 // Of those partitions that are folded that far, no commit may come for long.
                 let accounts = query_scalar(leases::ENDED_ALREADY).bind(close.gateway_id.0);
                 let accounts: Vec<Uuid> = accounts.fetch_all(&self.$pool).await.map_err(failed)?;
@@ -85,6 +78,17 @@ macro_rules! lease_store {
                 GatewayRow::sum_up(&rows)
             }
         }
+
+        const POSITION_LOCKED: &str = concat!("SELECT next_offset FROM positions WHERE partition_no = $1", $lock);
+
+        /// Whose leases end: locked in one order, and before any lease is, as a commit does it.
+        const FUNDS_OF_RUNS_LOCKED: &str = concat!(
+            "SELECT account_id FROM funds WHERE account_id IN (
+                SELECT account_id FROM leases
+                WHERE gateway_id = $1 AND run_id < $2 AND partition_no = $3 AND ends_at IS NULL)
+            ORDER BY account_id",
+            $lock
+        );
 
         const ACCOUNT: &str = "SELECT account_id, partition_no, state FROM accounts WHERE account_id = $1";
         const ACCOUNT_LOCKED: &str =
@@ -114,6 +118,24 @@ macro_rules! lease_store {
             let funds = query_as(FUNDS_LOCKED).bind(account.0);
             let row: FundsRow = funds.fetch_one(&mut *connection).await.map_err(failed)?;
             row.read().map(Some)
+        }
+
+        /// Lets leases end in one partition. A commit there that is under way does not see that, and no other one may come:
+        /// it is over when the position is locked, and what it folded is known to whoever asks next.
+        async fn end_in(
+            pool: &sqlx::Pool<$database>,
+            close: &CloseLeases,
+            partition: PartitionId,
+            end: Offset,
+        ) -> Result<u64, StoreError> {
+            let mut transaction = pool.begin_with($begin).await.map_err(failed)?;
+            position(&mut transaction, POSITION_LOCKED, partition).await?;
+            let of_runs =
+                |statement| query(statement).bind(close.gateway_id.0).bind(close.run_id.0).bind(i64::from(partition.0));
+            of_runs(FUNDS_OF_RUNS_LOCKED).execute(&mut *transaction).await.map_err(failed)?;
+            let ended = of_runs(leases::END).bind(signed(end)).execute(&mut *transaction).await.map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+            Ok(ended.rows_affected())
         }
 
         async fn position(

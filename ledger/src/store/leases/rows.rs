@@ -33,10 +33,11 @@ pub(in crate::store) const UPSERT: &str = "\
         renewed_at = excluded.renewed_at
     WHERE leases.account_id = excluded.account_id";
 
-/// A gateway's run has one lease on an account at a time, so its others that were never used never will be: the message that
-/// opened them came too late.
+/// A gateway's run has one lease on an account at a time, so its earlier ones that were never used never will be: the message
+/// that opened them came too late. Ids of leases are in the order of time (UUIDv7), and a late message that opens an earlier
+/// one must not take away the one that is in use.
 pub(in crate::store) const FORGET_GHOSTS: &str = "\
-    DELETE FROM leases WHERE account_id = $1 AND run_id = $2 AND lease_id <> $3 AND NOT closed
+    DELETE FROM leases WHERE account_id = $1 AND run_id = $2 AND lease_id < $3 AND NOT closed
         AND spent_usd = $4 AND spent_tokens = 0 AND posted_usd = $4 AND posted_tokens = 0";
 
 pub(in crate::store) const FORGET: &str = "DELETE FROM leases WHERE lease_id = $1 AND account_id = $2";
@@ -57,11 +58,14 @@ pub(in crate::store) const RESERVE: &str = "\
 
 pub(in crate::store) const PARTITIONS_OF_RUNS: &str = "\
     SELECT DISTINCT partition_no FROM leases
-    WHERE gateway_id = $1 AND run_id <> $2 AND ends_at IS NULL ORDER BY partition_no";
+    WHERE gateway_id = $1 AND run_id < $2 AND ends_at IS NULL ORDER BY partition_no";
 
+/// Closed ones, too: what was spent on them and can't post, or was lost with a gateway's disk, would be reserved for ever.
+/// Ids of runs are in the order of time (UUIDv7): a run's message that comes late ends nothing of the run after it. Closed
+/// leases end, too: what was spent on them and can't post, or was lost, would be reserved for ever.
 pub(in crate::store) const END: &str = "\
     UPDATE leases SET ends_at = $4
-    WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL";
+    WHERE gateway_id = $1 AND run_id < $2 AND partition_no = $3 AND ends_at IS NULL";
 
 pub(in crate::store) const GATEWAYS: &str = "\
     SELECT gateway_id, lease_id, granted_usd, granted_tokens, posted_usd, posted_tokens, renewed_at

@@ -27,7 +27,9 @@ const LOCK: &str = "\
     ORDER BY account_id FOR UPDATE";
 
 const DRAW: &str = "\
-    UPDATE leases SET posted_usd = posted_usd + draw.usd, posted_tokens = posted_tokens + draw.tokens
+    UPDATE leases SET
+        posted_usd = posted_usd + LEAST(draw.usd, GREATEST(granted_usd - posted_usd, 0)),
+        posted_tokens = posted_tokens + LEAST(draw.tokens, GREATEST(granted_tokens - posted_tokens, 0))
     FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::bigint[]) AS draw (lease_id, account_id, usd, tokens)
     WHERE leases.lease_id = draw.lease_id AND leases.account_id = draw.account_id";
 
@@ -86,4 +88,5 @@ pub(super) async fn write(connection: &mut PgConnection, commit: &Commit) -> Res
     refresh.execute(connection).await.map(drop).map_err(refused)
 }
 
-lease_store!(PostgresStore, Postgres, pool, "BEGIN", " FOR UPDATE");
+// Whoever waits for a ledger that stands still gives up as a commit does: each wait has a connection, and there are few.
+lease_store!(PostgresStore, Postgres, pool, "BEGIN; SET LOCAL lock_timeout = '5s'", " FOR UPDATE");

@@ -25,7 +25,9 @@ const TOUCHED: &str = "\
     ORDER BY account_id";
 
 const DRAW: &str = "\
-    UPDATE leases SET posted_usd = posted_usd + $3, posted_tokens = posted_tokens + $4
+    UPDATE leases SET
+        posted_usd = posted_usd + min($3, max(granted_usd - posted_usd, 0)),
+        posted_tokens = posted_tokens + min($4, max(granted_tokens - posted_tokens, 0))
     WHERE lease_id = $1 AND account_id = $2";
 
 const HAS: &str = "\

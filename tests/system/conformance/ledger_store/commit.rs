@@ -64,7 +64,7 @@ pub(super) fn transfer(id: u128, amount: Usd, from: LedgerAccount, to: LedgerAcc
     TransferRow { event_id: event_id(id), offset: Offset(0), index: 0, transfer }
 }
 
-fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
+pub(super) fn state(id: AccountId, debt: Usd) -> (AccountState, Usd) {
     let state = AccountState {
         id,
         opened_at: Timestamp::from_micros(1),

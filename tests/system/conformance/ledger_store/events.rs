@@ -2,11 +2,12 @@
 
 use schemas::catalogue::PlanTerms;
 use schemas::event::{
-    AccountOpenedV1, Accuracy, CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1, KeyRevokedV1, OUTCOME_POLICY,
-    Outcome, UsageRecordedV1,
+    AccountOpenedV1, Accuracy, BillingAnchor, CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditSource, Funding,
+    KeyHash, KeyIssuedV1, KeyRevokedV1, OUTCOME_POLICY, Outcome, Period, SubscriptionStartedV1, UsageRecordedV1,
+    UsageRecordedV2,
 };
 use schemas::usage::{Price, TokenCounts};
-use schemas::{AccountId, Event, EventData, EventId, KeyId, LotId, RequestId, Timestamp, Usd};
+use schemas::{AccountId, Event, EventData, EventId, KeyId, LeaseId, LotId, RequestId, SubscriptionId, Timestamp, Usd};
 use uuid::Uuid;
 
 /// Event ids of one test: `id` counts them.
@@ -90,6 +91,58 @@ pub(super) fn usage(account: AccountId, id: u128, completion: u64, price: &str) 
         duration_ms: 1,
     };
     record(account, id, EventData::UsageRecorded(Box::new(data)))
+}
+
+/// Takes credit back; what is not there any more becomes debt.
+pub(super) fn take(account: AccountId, id: u128, amount_usd: Usd) -> Vec<u8> {
+    let change = CreditChange::Take { lot_id: None, amount_usd };
+    record(account, id, EventData::CreditAdjusted(CreditAdjustedV1 { change, reason: "a mistake".into() }))
+}
+
+/// A month's plan tokens, for nothing.
+pub(super) fn subscribed(account: AccountId, id: u128, plan_tokens: u64) -> Vec<u8> {
+    let (start, end) = (Timestamp::from_micros(1_700_000_000_000_000), Timestamp::from_micros(1_702_592_000_000_000));
+    let plan = PlanTerms { price_usd: Usd::ZERO, tokens_per_month: plan_tokens, rollover_tokens: 0, ..plan() };
+    let data = SubscriptionStartedV1 {
+        subscription_id: SubscriptionId(Uuid::from_u128(id)),
+        plan,
+        period: Period { start, end },
+        anchor: BillingAnchor { at: start, utc_offset_minutes: 0 },
+        token_lot_id: lot_id(0x700 << 32 | id),
+        payment_id: None,
+    };
+    record(account, id, EventData::SubscriptionStarted(Box::new(data)))
+}
+
+/// A request on a lease, at 1 USD a million tokens: the plan covers `plan_tokens` of the prompt, credit the completion.
+pub(super) fn leased(account: AccountId, id: u128, lease: LeaseId, plan_tokens: u64, completion: u64) -> Vec<u8> {
+    let credit_usd = Usd::from_pico(i64::try_from(completion).unwrap() * 1_000_000);
+    funded(account, id, lease, [plan_tokens, completion], Funding { plan_tokens, credit_usd })
+}
+
+/// The same with any funding for `[prompt, completion]` tokens.
+pub(super) fn funded(account: AccountId, id: u128, lease: LeaseId, tokens: [u64; 2], funding: Funding) -> Vec<u8> {
+    let price = "1".parse().unwrap();
+    let price = Price { input: price, cached_input: price, output: price };
+    let tokens = TokenCounts { prompt: tokens[0], cached_prompt: 0, completion: tokens[1], reasoning: 0 };
+    let data = UsageRecordedV2 {
+        request_id: RequestId(Uuid::from_u128(id)),
+        key_id: key_id(1),
+        model: "deepseek-v4-flash".into(),
+        upstream: "demo".into(),
+        stream: true,
+        outcome: Outcome::Completed,
+        accuracy: Accuracy::Measured,
+        policy: OUTCOME_POLICY,
+        tokens,
+        price,
+        cost_usd: accounting::rating::cost(&tokens, &price).unwrap(),
+        started_at: Timestamp::from_micros(1),
+        duration_ms: 1,
+        lease_id: Some(lease),
+        funding: Some(funding),
+    };
+    record(account, id, EventData::UsageRecordedV2(Box::new(data)))
 }
 
 pub(super) fn usd(text: &str) -> Usd {

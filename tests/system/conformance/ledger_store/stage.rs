@@ -39,6 +39,14 @@ impl Stage {
         Self { store, database: Database::Postgres { database, pool } }
     }
 
+    /// Where the database is, for another store on it.
+    pub(super) fn url(&self) -> &str {
+        match &self.database {
+            Database::Sqlite { .. } => panic!("only PostgreSQL's database has one"),
+            Database::Postgres { database, .. } => database.url(),
+        }
+    }
+
     /// Every table of the database, by name, but those that migrations and the engine keep for themselves.
     pub(super) async fn tables(&self) -> Vec<String> {
         let names = match &self.database {
@@ -63,6 +71,15 @@ impl Stage {
             Database::Sqlite { pool, .. } => drop(sqlx::query(sql).execute(pool).await.unwrap()),
             Database::Postgres { pool, .. } => drop(sqlx::query(sql).execute(pool).await.unwrap()),
         }
+    }
+
+    /// What the database says to a statement that it refuses.
+    pub(super) async fn refuses(&self, sql: &'static str) -> String {
+        let done = match &self.database {
+            Database::Sqlite { pool, .. } => sqlx::query(sql).execute(pool).await.map(drop),
+            Database::Postgres { pool, .. } => sqlx::query(sql).execute(pool).await.map(drop),
+        };
+        done.expect_err(sql).to_string()
     }
 
     /// The same database through a store that was opened anew.
