@@ -1,6 +1,10 @@
 //! `POST /v1/chat/completions`: authenticate → limit → hold → proxy → settle.
 
+mod allowance;
 mod answer;
+mod charge;
+mod output;
+mod prompt;
 mod relay;
 mod request;
 mod stream;
@@ -19,6 +23,7 @@ use schemas::RequestId;
 use schemas::api::AccountStatus;
 use schemas::catalogue::Model;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::accounts::Caller;
@@ -28,7 +33,7 @@ use crate::error::ApiError;
 use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter};
 use crate::upstream::{CallError, Upstream};
-use request::{CompletionRequest, WorstCase};
+use request::CompletionRequest;
 
 /// The largest request body, in bytes: room for a few images.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -39,9 +44,6 @@ struct Job {
     upstream: Arc<Upstream>,
     upstream_model: String,
     request: CompletionRequest,
-    worst: WorstCase,
-    /// Tokens of the prompt by local count: for charges marked `estimated`.
-    prompt_estimate: u64,
     body: Bytes,
 }
 
@@ -92,13 +94,13 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
         price: model.price,
         upstream: upstream.name().to_owned(),
         stream: request.stream,
+        held: worst.tokens,
     };
     // The last question before the upstream is called: whatever comes of that call can be recorded.
     let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
     let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
-    let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
-    Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
+    Ok(Job { meter, upstream, upstream_model, request, body })
 }
 
 /// Only an active account may spend; what it has used and what is left, any account may look at.
@@ -149,9 +151,11 @@ impl Job {
         let _ = reply.send(Err(error));
     }
 
-    /// The most output tokens that were paid for.
-    fn max_output(&self) -> u64 {
-        self.worst.output_tokens.saturating_mul(self.request.choices)
+    /// Tokens of the prompt by local count, never above what is held for it.
+    async fn prompt_tokens(&self) -> u64 {
+        let (request, most) = (self.request.clone(), self.meter.held().prompt);
+        // A long prompt takes its time.
+        spawn_blocking(move || request.prompt_tokens_counted(most)).await.unwrap_or(most)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the gateway reads of a completion request, and the few values it changes before it sends it on.
 
 use bytes::Bytes;
-use schemas::Usd;
 use schemas::catalogue::Model;
+use schemas::{TokenCounts, Usd};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::usage::estimate_tokens;
+use super::prompt;
 use crate::error::ApiError;
 use crate::json_edit::{self, Edits};
 
@@ -55,6 +55,8 @@ pub(crate) struct WorstCase {
     pub(crate) output_tokens: u64,
     /// Whether that is less than the client, or the model, would take.
     pub(crate) clamped: bool,
+    /// The most that may be charged: prompt and all choices.
+    pub(crate) tokens: TokenCounts,
     /// Prompt and all choices at list price.
     pub(crate) cost: Usd,
 }
@@ -123,9 +125,10 @@ impl CompletionRequest {
         bytes.min(model.context_tokens)
     }
 
-    /// Tokens of the prompt by local count, for charges marked `estimated`: never above what is held for it.
-    pub(crate) fn prompt_tokens_estimate(&self, model: &Model) -> u64 {
-        estimate_tokens(self.body.len() as u64).min(self.prompt_tokens_bound(model))
+    /// Tokens of the prompt by local count, for charges marked `estimated`; `most` where there are more. Takes a while for
+    /// long ones.
+    pub(crate) fn prompt_tokens_counted(&self, most: u64) -> u64 {
+        prompt::count_up_to(&self.body, most).unwrap_or(most)
     }
 
     /// What the request may cost at most where `available` is all there is; `None` where that does not even pay for the
@@ -139,13 +142,11 @@ impl CompletionRequest {
         if output_tokens == 0 {
             return None;
         }
-        let tokens = schemas::TokenCounts {
-            prompt,
-            completion: output_tokens.checked_mul(self.choices)?,
-            ..schemas::TokenCounts::default()
-        };
+        let completion = output_tokens.checked_mul(self.choices)?;
+        let tokens = TokenCounts { prompt, completion, ..TokenCounts::default() };
         let cost = accounting::rating::cost(&tokens, &model.price)?;
-        Some(WorstCase { output_tokens, clamped: output_tokens < self.max_output_tokens.unwrap_or(wanted), cost })
+        let clamped = output_tokens < self.max_output_tokens.unwrap_or(wanted);
+        Some(WorstCase { output_tokens, clamped, tokens, cost })
     }
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the

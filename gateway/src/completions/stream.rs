@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 use schemas::event::Outcome;
 use tokio::sync::mpsc;
 
-use super::relay::{Relay, Step};
+use super::relay::{Relay, Step, Terms};
 use super::{Job, Reply, explain, not_durable};
 use crate::body::{BodySender, channel};
 use crate::error::ApiError;
@@ -21,6 +21,8 @@ use crate::upstream::UpstreamAnswer;
 /// How the upstream's stream ended.
 enum End {
     Whole,
+    /// It went on beyond the hold.
+    Cut,
     ClientGone,
     Failed(String),
 }
@@ -30,15 +32,15 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
         let ending = Ending::free(Outcome::ClientGone);
         return job.fail(ending, reply, ApiError::internal()).await;
     }
-    let mut relay = Relay::new(
-        job.meter.admitted().model.clone(),
-        job.upstream_model.clone(),
-        job.request.include_usage,
-        job.prompt_estimate,
-        job.max_output(),
-    );
+    let mut relay = Relay::new(Terms {
+        model: job.meter.admitted().model.clone(),
+        upstream_model: job.upstream_model.clone(),
+        include_usage: job.request.include_usage,
+        choices: job.request.choices,
+        held: job.meter.held(),
+    });
     let called = tokio::select! {
-        () = reply.closed() => return job.fail(relay.client_gone(), reply, ApiError::internal()).await,
+        () = reply.closed() => return gone(job, &relay, reply).await,
         called = job.upstream.complete(job.body.clone()) => called,
     };
     let answer = match called {
@@ -55,10 +57,10 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
     };
     let mut source = Source { answer, splitter: SseSplitter::default(), ended: false };
     let first = tokio::select! {
-        () = reply.closed() => return job.fail(relay.client_gone(), reply, ApiError::internal()).await,
+        () = reply.closed() => return gone(job, &relay, reply).await,
         first = first_bytes(&mut source, &mut relay) => first,
     };
-    let (first, done) = match first {
+    let (first, end) = match first {
         Ok(first) => first,
         Err(what) => {
             tracing::warn!(upstream = job.upstream.name(), what, "upstream failed before its first token");
@@ -71,7 +73,12 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
         finish(job, &relay, End::ClientGone, &sender).await;
         return;
     }
-    let end = if done { End::Whole } else { forward(&mut source, &mut relay, &sender).await };
+    let end = match end {
+        Some(end) => end,
+        None => forward(&mut source, &mut relay, &sender).await,
+    };
+    // Whatever the upstream still does is of no use to anybody.
+    drop(source);
     finish(job, &relay, end, &sender).await;
 }
 
@@ -106,13 +113,15 @@ impl Source {
     }
 }
 
-/// The first bytes for the client, and whether they are all. An upstream that fails before them has failed the request.
-async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, bool), String> {
+/// The first bytes for the client, and the end where they are all. An upstream that fails before them has failed the
+/// request.
+async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, Option<End>), String> {
     loop {
         match source.step(relay).await {
-            Some(Step::Send(bytes)) => return Ok((bytes, false)),
+            Some(Step::Send(bytes)) => return Ok((bytes, None)),
             Some(Step::Nothing) => {}
-            Some(Step::Done) => return Ok((Bytes::new(), true)),
+            Some(Step::Done) => return Ok((Bytes::new(), Some(End::Whole))),
+            Some(Step::Cut(bytes)) => return Ok((bytes, Some(End::Cut))),
             Some(Step::Failed(what)) => return Err(what),
             None => return Err("ended its answer before it began".to_owned()),
         }
@@ -133,6 +142,9 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
             }
             Some(Step::Nothing) => {}
             Some(Step::Done) => return End::Whole,
+            Some(Step::Cut(bytes)) => {
+                return if sender.send(bytes).await.is_ok() { End::Cut } else { End::ClientGone };
+            }
             Some(Step::Failed(what)) => return End::Failed(what),
             None if relay.is_whole() => return End::Whole,
             None => return End::Failed("ended its answer in the middle".to_owned()),
@@ -140,11 +152,23 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
     }
 }
 
+/// Records that the client went away before its answer began.
+async fn gone(job: Job, relay: &Relay, reply: Reply) {
+    let ending = relay.client_gone(job.prompt_tokens().await);
+    job.fail(ending, reply, ApiError::internal()).await;
+}
+
 /// Records the request, then sends the last bytes.
 async fn finish(job: Job, relay: &Relay, end: End, sender: &BodySender) {
+    let is_asked = !relay.is_measured() && !matches!(end, End::Failed(_));
+    let prompt = if is_asked { job.prompt_tokens().await } else { 0 };
     let (ending, error) = match end {
-        End::Whole => (relay.completed(), None),
-        End::ClientGone => (relay.client_gone(), None),
+        End::Whole => (relay.completed(prompt), None),
+        End::Cut => {
+            tracing::warn!(upstream = job.upstream.name(), "upstream went on beyond max_tokens and was cut");
+            (relay.cut(prompt), None)
+        }
+        End::ClientGone => (relay.client_gone(prompt), None),
         End::Failed(what) => {
             tracing::warn!(upstream = job.upstream.name(), what, "upstream failed in the middle of its answer");
             let message = "The model's server broke off its answer. What was delivered is charged.";

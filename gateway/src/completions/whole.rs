@@ -3,15 +3,16 @@
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
-use schemas::TokenCounts;
-use schemas::event::{Accuracy, Outcome};
+use schemas::event::Outcome;
 use serde_json::value::RawValue;
 
+use super::allowance::Allowance;
 use super::answer::Answer;
-use super::{Job, Reply, explain, not_durable};
+use super::{Job, Reply, charge, explain, not_durable};
 use crate::error::ApiError;
 use crate::json_edit::Edits;
 use crate::meter::Ending;
+use crate::tokens::with_tolerance;
 use crate::upstream::{CallError, UpstreamAnswer};
 
 /// The largest answer, in bytes. A larger one is a fault of the upstream.
@@ -33,8 +34,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
     match call(&job, &mut reply).await {
         Called::Answer(text, content_type) => answer(job, reply, text, content_type).await,
         Called::ClientGone => {
-            let tokens = TokenCounts { prompt: job.prompt_estimate, ..TokenCounts::default() };
-            let ending = Ending { outcome: Outcome::ClientGone, accuracy: Accuracy::Estimated, tokens };
+            let ending = charge::estimated(Outcome::ClientGone, job.prompt_tokens().await, 0, job.meter.held());
             job.fail(ending, reply, ApiError::internal()).await;
         }
         Called::Refused(error) => match explain(&job.upstream, error) {
@@ -88,26 +88,68 @@ async fn answer(job: Job, reply: Reply, text: Bytes, content_type: Option<Header
         let error = ApiError::upstream_failed("The model's server answered without a completion. Try again.");
         return job.fail(Ending::free(Outcome::UpstreamFailed), reply, error).await;
     };
-    let (accuracy, tokens) = match answer.tokens() {
-        Some(tokens) => (Accuracy::Measured, tokens),
+    let held = job.meter.held();
+    let mut edits = Edits::default();
+    let ending = match answer.tokens() {
+        Some(tokens) => {
+            if tokens.completion > held.completion {
+                cut(&answer, &text, &mut edits, held.completion);
+            }
+            charge::measured(tokens, held)
+        }
         None => {
-            let completion = super::usage::estimate_tokens(answer.delivered().output_bytes).min(job.max_output());
-            let prompt = job.prompt_estimate;
-            (Accuracy::Estimated, TokenCounts { prompt, completion, ..TokenCounts::default() })
+            let output = cut(&answer, &text, &mut edits, with_tolerance(held.completion));
+            let outcome = if output.is_cut { Outcome::Cut } else { Outcome::Completed };
+            charge::estimated(outcome, job.prompt_tokens().await, output.tokens, held)
         }
     };
+    if ending.outcome == Outcome::Cut {
+        tracing::warn!(upstream = job.upstream.name(), "upstream's answer is beyond what was held, and cut there");
+    }
     let public_model = job.meter.admitted().model.clone();
-    let ending = Ending { outcome: Outcome::Completed, accuracy, tokens };
     let response = match job.meter.finish(ending).await {
         Err(_) => Err(not_durable()),
         Ok(cost) => {
-            let mut edits = Edits::default();
             answer.rename_model(&text, &mut edits, &job.upstream_model, &public_model);
-            answer.add_cost(&text, whole, &mut edits, &tokens, cost);
+            answer.add_cost(&text, whole, &mut edits, &ending.tokens, cost);
             Ok(respond(edits.apply(&text), content_type))
         }
     };
     let _ = reply.send(response);
+}
+
+/// What of an answer's output is allowed.
+struct Output {
+    tokens: u64,
+    is_cut: bool,
+}
+
+/// Counts the output of an answer, and cuts what is beyond so many tokens, as an upstream would have done that keeps to
+/// `max_tokens`.
+fn cut(answer: &Answer<'_>, text: &[u8], edits: &mut Edits, tokens: u64) -> Output {
+    let mut allowance = Allowance::new(tokens);
+    let mut is_cut = false;
+    for choice in answer.choices() {
+        let mut is_cut_here = false;
+        for piece in &choice.texts {
+            let fits = allowance.take(piece.place, &piece.text);
+            if fits < piece.text.len() {
+                edits.replace(text, piece.raw, piece.cut_to(fits));
+                is_cut_here = true;
+            }
+        }
+        if is_cut_here {
+            match choice.finish_reason {
+                Some(reason) => edits.replace(text, reason, "\"length\""),
+                None => edits.add_last(text, choice.whole, "finish_reason", "\"length\""),
+            }
+            if let Some(logprobs) = choice.logprobs {
+                edits.replace(text, logprobs, "null");
+            }
+        }
+        is_cut |= is_cut_here;
+    }
+    Output { tokens: allowance.tokens(), is_cut }
 }
 
 fn respond(text: Bytes, content_type: Option<HeaderValue>) -> Response {

@@ -118,12 +118,12 @@ fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
 fn the_worst_case_is_prompt_bound_plus_all_choices() {
     let check = |body: &str, available: &str, expected: Option<(u64, bool, &str)>| {
         let worst = parse(body).unwrap().worst_case(&model(), available.parse().unwrap());
-        let expected = expected.map(|(output_tokens, clamped, cost)| WorstCase {
-            output_tokens,
-            clamped,
-            cost: cost.parse().unwrap(),
-        });
-        assert_eq!(worst, expected, "{body} with {available}");
+        let found = worst.map(|worst| (worst.output_tokens, worst.clamped, worst.cost.to_string()));
+        let expected = expected.map(|(output_tokens, clamped, cost)| (output_tokens, clamped, cost.to_owned()));
+        assert_eq!(found, expected, "{body} with {available}");
+        if let Some(worst) = worst {
+            assert_eq!(accounting::rating::cost(&worst.tokens, &model().price), Some(worst.cost), "{body}");
+        }
     };
     let bare = r#"{"model":"m","messages":[{}]}"#;
     check(bare, "5", Some((100, false, "0.000229")));
@@ -166,14 +166,13 @@ fn a_prompt_is_bounded_by_its_bytes_only_where_all_of_it_is_text() {
 }
 
 #[test]
-fn an_estimated_prompt_is_never_above_the_hold() {
-    let check = |content: &str, expected: u64| {
+fn a_counted_prompt_is_never_above_the_hold() {
+    let check = |content: &str, most: u64, expected: u64| {
         let body = format!(r#"{{"model":"m","messages":[{{"content":"{content}"}}]}}"#);
-        let request = parse(&body).unwrap();
-        assert_eq!(request.prompt_tokens_estimate(&model()), expected, "{} bytes", body.len());
-        assert!(expected <= request.prompt_tokens_bound(&model()));
+        assert_eq!(parse(&body).unwrap().prompt_tokens_counted(most), expected, "{content}");
     };
-    check("", 11);
-    check(&"x".repeat(960), 251);
-    check(&"x".repeat(1_000_000), 1_000);
+    check("", 100, 4);
+    check("hello", 100, 5);
+    check("hello", 3, 3);
+    check(&"hello ".repeat(1_000), 1_000, 1_000);
 }
