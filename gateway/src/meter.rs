@@ -33,7 +33,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// `source` is what events name as theirs.
     pub(crate) fn new(recording: Recording, source: String, catalogue: &Catalogue, context: Context) -> Self {
-        let names = catalogue.models.values().map(|model| model.id.len() + model.upstream.len()).max();
+        let names = catalogue
+            .models
+            .values()
+            .flat_map(|model| model.routes().map(|(upstream, _)| model.id.len() + upstream.len()));
+        let names = names.max();
         let room_bytes = room_bytes(source.len() + names.unwrap_or_default());
         Self { recording, source, context, room_bytes }
     }
@@ -117,6 +121,11 @@ impl Meter {
 
     pub(crate) fn admitted(&self) -> &Admitted {
         &self.admitted
+    }
+
+    /// Which upstream answers.
+    pub(crate) fn answered_by(&mut self, upstream: &str) {
+        upstream.clone_into(&mut self.admitted.upstream);
     }
 
     /// The most that may be charged.

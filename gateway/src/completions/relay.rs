@@ -20,6 +20,8 @@ use crate::tokens::with_tolerance;
 pub(crate) enum Step {
     /// Send these bytes.
     Send(Bytes),
+    /// Send these bytes, which say nothing.
+    Comment(Bytes),
     /// Send nothing.
     Nothing,
     /// The upstream says that it is done.
@@ -33,9 +35,8 @@ pub(crate) enum Step {
 /// What a stream is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
-    /// The model as the client knows it, and as the upstream does.
+    /// The model as the client knows it.
     pub(crate) model: String,
-    pub(crate) upstream_model: String,
     /// Whether the client asked for the usage chunk.
     pub(crate) include_usage: bool,
     /// Choices asked for.
@@ -48,6 +49,8 @@ pub(crate) struct Terms {
 #[derive(Debug)]
 pub(crate) struct Relay {
     terms: Terms,
+    /// The model as the upstream knows it.
+    upstream_model: String,
     allowance: Allowance,
     measured: Option<TokenCounts>,
     /// Each choice that began, and whether it said why it ended.
@@ -57,9 +60,9 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: Terms, upstream_model: String) -> Self {
         let allowance = Allowance::new(with_tolerance(terms.held.completion));
-        Self { terms, allowance, measured: None, finished: BTreeMap::new(), last: None }
+        Self { terms, upstream_model, allowance, measured: None, finished: BTreeMap::new(), last: None }
     }
 
     /// Takes one event of the upstream.
@@ -67,7 +70,7 @@ impl Relay {
         let Some(data) = event.data else {
             // A comment keeps the connection alive. Anything else without data is nothing to a client, and what an
             // upstream sends that does not stream must not pass unmetered.
-            return if event.is_comment() { Step::Send(event.raw) } else { Step::Nothing };
+            return if event.is_comment() { Step::Comment(event.raw) } else { Step::Nothing };
         };
         let trimmed = data.trim_ascii();
         if trimmed.is_empty() {
@@ -95,7 +98,7 @@ impl Relay {
         }
         let mut edits = Edits::default();
         let taken = self.take(&chunk, &data, &mut edits);
-        chunk.rename_model(&data, &mut edits, &self.terms.upstream_model, &self.terms.model);
+        chunk.rename_model(&data, &mut edits, &self.upstream_model, &self.terms.model);
         if let Some(usage) = chunk.usage.filter(|_| self.measured.is_some() && chunk.tokens().is_some()) {
             edits.replace(&data, usage, "null");
         }
@@ -168,6 +171,11 @@ impl Relay {
         self.measured.is_some()
     }
 
+    /// Whether its first token is here, or its end.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_output() || self.finished.values().any(|finished| *finished) || self.measured.is_some()
+    }
+
     /// Whether any output was delivered.
     fn has_output(&self) -> bool {
         !self.allowance.is_untouched()
@@ -234,7 +242,7 @@ impl Relay {
             return chunk.usage_chunk(&self.terms.model, &ending.tokens, cost);
         }
         let mut edits = Edits::default();
-        chunk.rename_model(&last, &mut edits, &self.terms.upstream_model, &self.terms.model);
+        chunk.rename_model(&last, &mut edits, &self.upstream_model, &self.terms.model);
         chunk.add_cost(&last, whole, &mut edits, &ending.tokens, cost);
         edits.apply(&last)
     }

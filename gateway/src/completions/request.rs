@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use schemas::catalogue::Model;
+use schemas::usage::Price;
 use schemas::{TokenCounts, Usd};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 use super::prompt;
 use crate::error::ApiError;
 use crate::json_edit::{self, Edits};
+use crate::tokens::with_tolerance;
 
 /// The fields that matter here. Everything else passes through untouched; a field that stands twice is refused, because
 /// two readers could disagree on which one counts.
@@ -55,6 +57,8 @@ pub(crate) struct WorstCase {
     pub(crate) output_tokens: u64,
     /// Whether that is less than the client, or the model, would take.
     pub(crate) clamped: bool,
+    /// Whether that is because no more money is available.
+    pub(crate) is_short: bool,
     /// The most that may be charged: prompt and all choices.
     pub(crate) tokens: TokenCounts,
     /// Prompt and all choices at list price.
@@ -131,10 +135,19 @@ impl CompletionRequest {
         prompt::count_up_to(&self.body, most).unwrap_or(most)
     }
 
-    /// What the request may cost at most where `available` is all there is; `None` where that does not even pay for the
-    /// prompt and one output token.
-    pub(crate) fn worst_case(&self, model: &Model, available: Usd) -> Option<WorstCase> {
-        let prompt = self.prompt_tokens_bound(model);
+    /// A closer bound of the prompt's tokens than its bytes, with room for what the model's own tokenizer may count more;
+    /// `None` where it is none, or more than `available` pays for. Takes a while for long prompts.
+    pub(crate) fn prompt_tokens_counted_bound(&self, model: &Model, available: Usd) -> Option<u64> {
+        let bytes = self.prompt_tokens_bound(model);
+        let as_output = Price { output: model.price.input, ..model.price };
+        let affordable = accounting::rating::affordable_output(available, 0, bytes, &as_output)?;
+        let bound = with_tolerance(prompt::count_up_to(&self.body, affordable)?);
+        (self.text_only && bound < bytes).then_some(bound)
+    }
+
+    /// What the request may cost at most where its prompt has up to `prompt` tokens and `available` is all there is; `None`
+    /// where that does not even pay for the prompt and one output token.
+    pub(crate) fn worst_case(&self, model: &Model, prompt: u64, available: Usd) -> Option<WorstCase> {
         let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
         let all = wanted.checked_mul(self.choices)?;
         let affordable = accounting::rating::affordable_output(available, prompt, all, &model.price)?;
@@ -146,19 +159,19 @@ impl CompletionRequest {
         let tokens = TokenCounts { prompt, completion, ..TokenCounts::default() };
         let cost = accounting::rating::cost(&tokens, &model.price)?;
         let clamped = output_tokens < self.max_output_tokens.unwrap_or(wanted);
-        Some(WorstCase { output_tokens, clamped, tokens, cost })
+        Some(WorstCase { output_tokens, clamped, is_short: output_tokens < wanted, tokens, cost })
     }
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
     /// worst case says so. Every other byte is the client's.
-    pub(crate) fn upstream_body(&self, model: &Model, worst: &WorstCase) -> Result<Bytes, ApiError> {
+    pub(crate) fn upstream_body(&self, upstream_model: &str, worst: &WorstCase) -> Result<Bytes, ApiError> {
         let fields: Fields<'_> = json_edit::object(&self.body).map_err(|_| ApiError::internal())?;
         let whole: &RawValue = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
         let text = &self.body;
         let mut edits = Edits::default();
         let mut added = Vec::new();
-        if let Some(value) = fields.model.filter(|_| model.upstream_model() != self.model) {
-            edits.replace(text, value, json_string(model.upstream_model())?);
+        if let Some(value) = fields.model.filter(|_| upstream_model != self.model) {
+            edits.replace(text, value, json_string(upstream_model)?);
         }
         if self.stream && !self.include_usage {
             match fields.stream_options.filter(|value| value.get() != "null") {

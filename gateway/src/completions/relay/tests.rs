@@ -13,13 +13,13 @@ fn run(include_usage: bool, stream: &str) -> (String, Option<Step>, Relay) {
 fn run_held(include_usage: bool, choices: u64, completion: u64, stream: &str) -> (String, Option<Step>, Relay) {
     let held = TokenCounts { prompt: 50, completion, ..TokenCounts::default() };
     let (model, upstream_model) = ("m".to_owned(), "um".to_owned());
-    let mut relay = Relay::new(Terms { model, upstream_model, include_usage, choices, held });
+    let mut relay = Relay::new(Terms { model, include_usage, choices, held }, upstream_model);
     let mut splitter = SseSplitter::default();
     splitter.push(stream.as_bytes()).unwrap();
     let mut sent = String::new();
     while let Some(event) = splitter.next() {
         match relay.event(event) {
-            Step::Send(bytes) => sent.push_str(std::str::from_utf8(&bytes).unwrap()),
+            Step::Send(bytes) | Step::Comment(bytes) => sent.push_str(std::str::from_utf8(&bytes).unwrap()),
             Step::Nothing => {}
             end => return (sent, Some(end), relay),
         }

@@ -10,6 +10,7 @@ fn model() -> Model {
         id: "m".into(),
         upstream: "u".into(),
         upstream_model: Some("um".into()),
+        fallbacks: Vec::new(),
         context_tokens: 1_000,
         max_output_tokens: 100,
         price: Price { input: price("1"), cached_input: price("0.1"), output: price("2") },
@@ -62,8 +63,9 @@ fn bytes_that_are_no_text_are_the_client_s_fault_wherever_they_stand() {
 fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
     let check = |body: &str, available: &str, expected: &str| {
         let request = parse(body).unwrap();
-        let worst = request.worst_case(&model(), available.parse().unwrap()).unwrap();
-        assert_eq!(request.upstream_body(&model(), &worst).unwrap(), expected.as_bytes());
+        let prompt = request.prompt_tokens_bound(&model());
+        let worst = request.worst_case(&model(), prompt, available.parse().unwrap()).unwrap();
+        assert_eq!(request.upstream_body("um", &worst).unwrap(), expected.as_bytes());
     };
     check(
         r#"{"tools":[{"x":1.0}], "model" : "m","messages":[{"content":"ü\u00fc"}],"temperature":1e0}"#,
@@ -117,7 +119,8 @@ fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
 #[test]
 fn the_worst_case_is_prompt_bound_plus_all_choices() {
     let check = |body: &str, available: &str, expected: Option<(u64, bool, &str)>| {
-        let worst = parse(body).unwrap().worst_case(&model(), available.parse().unwrap());
+        let request = parse(body).unwrap();
+        let worst = request.worst_case(&model(), request.prompt_tokens_bound(&model()), available.parse().unwrap());
         let found = worst.map(|worst| (worst.output_tokens, worst.clamped, worst.cost.to_string()));
         let expected = expected.map(|(output_tokens, clamped, cost)| (output_tokens, clamped, cost.to_owned()));
         assert_eq!(found, expected, "{body} with {available}");
@@ -175,4 +178,23 @@ fn a_counted_prompt_is_never_above_the_hold() {
     check("hello", 100, 5);
     check("hello", 3, 3);
     check(&"hello ".repeat(1_000), 1_000, 1_000);
+}
+
+/// Near the end of a balance a prompt is counted, not measured by its bytes.
+#[test]
+fn a_counted_bound_is_for_those_who_can_pay_for_it() {
+    let check = |message: &str, available: &str, expected: Option<u64>| {
+        let body = format!(r#"{{"model":"m","messages":[{message}]}}"#);
+        let bound = parse(&body).unwrap().prompt_tokens_counted_bound(&model(), available.parse().unwrap());
+        assert_eq!(bound, expected, "{body} with {available}");
+    };
+    let hello = format!(r#"{{"content":"{}"}}"#, "hello ".repeat(60).trim_end());
+    // 64 tokens; a third and eight more for other tokenizers.
+    check(&hello, "0.000064", Some(93));
+    check(&hello, "0.000063", None);
+    check(&hello, "0", None);
+    check(&hello, "-1", None);
+    // Bytes are the better bound of a short prompt, and nothing bounds an image.
+    check(r#"{"content":"hi"}"#, "1", Some(14));
+    check(r#"{"content":[{"type":"image_url"}]}"#, "1", None);
 }
