@@ -12,6 +12,7 @@ mod export;
 mod invoices;
 mod kills;
 mod limits;
+mod outcomes;
 mod proxy;
 mod quarantine;
 mod readme;

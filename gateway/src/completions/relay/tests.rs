@@ -205,3 +205,58 @@ fn nothing_passes_that_is_not_metered() {
     // A usage chunk that can't be read is one that the client did not ask for all the same.
     check("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-1}}\n\n", "");
 }
+
+/// What a client puts together from the chunks that it was sent: each choice's text, and how often it was told its end.
+fn assembled(sent: &str) -> BTreeMap<u64, (String, usize)> {
+    let mut choices: BTreeMap<u64, (String, usize)> = BTreeMap::new();
+    for event in sent.split_terminator("\n\n") {
+        let chunk: serde_json::Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
+        for choice in chunk["choices"].as_array().unwrap() {
+            let (text, ends) = choices.entry(choice["index"].as_u64().unwrap()).or_default();
+            text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+            *ends += usize::from(choice["finish_reason"].is_string());
+        }
+    }
+    choices
+}
+
+proptest::proptest! {
+    /// Whatever an upstream sends, nothing above the hold is charged, little more is delivered, what is delivered is the
+    /// beginning of what was sent, and a cut answer ends once for each choice.
+    #[test]
+    fn no_stream_is_charged_above_its_hold(
+        chunks in proptest::collection::vec((0..3_u64, "[a-z \n\"今ü]{0,20}", 0..12_u64, 0..60_u64), 0..60),
+        completion in 1..40_u64,
+    ) {
+        let stream: String = chunks.iter().map(|(index, text, end, usage)| {
+            let content = serde_json::to_string(text).unwrap();
+            let reason = if *end == 0 { "\"stop\"" } else { "null" };
+            let usage = if *usage < 2 { format!(",\"usage\":{{\"prompt_tokens\":{usage},\"completion_tokens\":{usage}}}") } else { String::new() };
+            format!("data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":{content}}},\"finish_reason\":{reason}}}]{usage}}}\n\n")
+        }).collect();
+        let (mut sent, end, relay) = run_held(true, 3, completion, &stream);
+        let cut = match &end {
+            Some(Step::Cut(bytes)) => {
+                sent.push_str(std::str::from_utf8(bytes).unwrap());
+                true
+            }
+            other => {
+                proptest::prop_assert!(other.is_none(), "{other:?}");
+                false
+            }
+        };
+        let came = assembled(&stream);
+        let mut delivered = 0;
+        for (index, (text, ends)) in assembled(&sent) {
+            let whole = came.get(&index).map(|(text, _)| text.as_str()).unwrap_or_default();
+            proptest::prop_assert!(whole.starts_with(&text), "{text:?} of {whole:?}");
+            proptest::prop_assert!(!cut || ends > 0, "choice {index} has no end");
+            delivered += crate::tokens::count(&text);
+        }
+        proptest::prop_assert!(delivered <= with_tolerance(completion) + 3, "{delivered} for {completion}");
+        let held = TokenCounts { prompt: 50, completion, ..TokenCounts::default() };
+        for ending in [relay.completed(5), relay.cut(5), relay.client_gone(5), relay.upstream_failed()] {
+            proptest::prop_assert_eq!(ending.tokens, ending.tokens.within(&held));
+        }
+    }
+}
