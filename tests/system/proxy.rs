@@ -155,6 +155,48 @@ async fn one_gateway_does_not_overspend() {
     system.balance_becomes(&account, Decimal::ZERO).await;
 }
 
+/// Bytes bound a prompt's tokens from above, and cost nothing to count; near the end of a balance that is not good enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_that_the_balance_pays_for_is_answered() {
+    let (upstream, base_url) = Upstream::start().await;
+    // $5 pays for 10,000 prompt tokens.
+    let system = System::embedded_with(&format!(
+        r#"
+        [[upstreams]]
+        name = "scripted"
+        base_url = "{base_url}"
+
+        [[models]]
+        id = "m"
+        upstream = "scripted"
+        context_tokens = 1000000
+        max_output_tokens = 1000
+        price = {{ input = "500", cached_input = "50", output = "1000" }}
+        "#
+    ))
+    .await;
+    let (account, client) = system.open_account("owner@example.com").await;
+    let request = |words: usize| {
+        let text = "hello ".repeat(words);
+        json!({"model": "m", "messages": [{"role": "user", "content": text.trim_end()}], "n": 2}).to_string()
+    };
+    // 36 KB; 6,005 tokens, and a third and eight more held: what is left pays for 496 tokens of each of two choices.
+    upstream.next(Script::json(
+        200,
+        r#"{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":6005,"completion_tokens":984}}"#,
+    ));
+    let answer = post(&client, &request(6_000)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let sent: Value = serde_json::from_str(&upstream.last_request().1).expect("JSON");
+    assert_eq!(sent["max_tokens"], 496);
+    let cost = Decimal::new(6_005 * 500 + 984 * 1_000, 6);
+    assert_eq!(billed(&system, &account, 1).await, ("completed".into(), "measured".into(), 6_005, 984, cost));
+    // Now it does not pay for as much, by either count.
+    let refused = post(&client, &request(6_000)).await;
+    assert_eq!(refused.status, StatusCode::PAYMENT_REQUIRED, "{}", refused.body);
+    assert_eq!(upstream.requests(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_is_no_text_is_an_error_like_all_others() {
     let (_system, _upstream, _account, client) = system().await;

@@ -28,7 +28,19 @@ enum End {
     /// It went on beyond the hold.
     Cut,
     ClientGone,
-    Failed(String),
+    Failed(Failure),
+}
+
+/// How an upstream failed in the middle of its answer.
+struct Failure {
+    what: String,
+    is_late: bool,
+}
+
+impl Failure {
+    fn of(what: &str) -> End {
+        End::Failed(Self { what: what.to_owned(), is_late: false })
+    }
 }
 
 /// A stream that has begun.
@@ -149,7 +161,10 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
         };
         let step = match step {
             Ok(step) => step,
-            Err(error) => return End::Failed(error.to_string()),
+            Err(error) => {
+                let is_late = !matches!(error, ReadError::Broken(_));
+                return End::Failed(Failure { what: error.to_string(), is_late });
+            }
         };
         match step {
             Some(Step::Send(bytes) | Step::Comment(bytes)) => {
@@ -162,9 +177,9 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
             Some(Step::Cut(bytes)) => {
                 return if sender.send(bytes).await.is_ok() { End::Cut } else { End::ClientGone };
             }
-            Some(Step::Failed(what)) => return End::Failed(what),
+            Some(Step::Failed(what)) => return Failure::of(&what),
             None if relay.is_whole() => return End::Whole,
-            None => return End::Failed("ended its answer in the middle".to_owned()),
+            None => return Failure::of("ended its answer in the middle"),
         }
     }
 }
@@ -181,10 +196,17 @@ async fn finish(job: Job, relay: &Relay, end: End, sender: &BodySender) {
             (relay.cut(prompt), None)
         }
         End::ClientGone => (relay.client_gone(prompt), None),
-        End::Failed(what) => {
+        End::Failed(Failure { what, is_late }) => {
             tracing::warn!(upstream, what, "upstream failed in the middle of its answer");
-            let message = "The model's server broke off its answer. What was delivered is charged.";
-            (relay.upstream_failed(), Some(ApiError::upstream_failed(message)))
+            let error = match is_late {
+                true => ApiError::upstream_timeout(
+                    "The model's server stopped in the middle of its answer. What was delivered is charged.",
+                ),
+                false => {
+                    ApiError::upstream_failed("The model's server broke off its answer. What was delivered is charged.")
+                }
+            };
+            (relay.upstream_failed(), Some(error))
         }
     };
     let last = match (job.finish(ending).await, error) {

@@ -48,9 +48,11 @@ def helper(content, **more):
     """Streams ask for usage themselves, so that what is sent is what the upstream gets."""
     options = {"stream_options": {"include_usage": True}}
     with completions.stream(**request(content, **options, **more)) as stream:
-        for _ in stream:
-            pass
-        return shown(stream.get_final_completion())
+        try:
+            return shown(stream.get_final_completion())
+        except openai.LengthFinishReasonError as error:
+            # How this SDK says that an answer was cut, whoever cut it.
+            return shown(error.completion)
 
 
 def whole(content, **more):
