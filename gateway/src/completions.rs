@@ -19,7 +19,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use schemas::api::AccountStatus;
+use schemas::api::{AccountStatus, AccountView, Funds};
 use schemas::catalogue::Model;
 use schemas::event::Outcome;
 use schemas::{RequestId, Usd};
@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::accounts::{Caller, Hold};
+use crate::accounts::{Caller, Decided, Hold, NoFunds};
 use crate::app::{App, not_recordable};
 use crate::body;
 use crate::error::ApiError;
@@ -39,6 +39,8 @@ use route::{Route, Routes};
 
 /// The largest request body, in bytes: room for a few images.
 const MAX_BODY_BYTES: usize = 32 << 20;
+/// An account that has this many times a request's worst case has it although others run.
+const PLENTY: u32 = 4;
 
 /// An admitted request, on its way to an upstream.
 struct Job {
@@ -100,21 +102,27 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     Ok(Job { meter, routes, request })
 }
 
-/// Holds the worst case: by the prompt's bytes where the account affords all of that, else by its tokens, which takes time
+/// Holds the worst case: by the prompt's bytes where the account has several times that, else by its tokens, which takes time
 /// to count.
 async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Result<(Hold, WorstCase), ApiError> {
-    let bytes = request.prompt_tokens_bound(model);
-    let price = |prompt, available| request.worst_case(model, prompt, available);
-    let whole = |available| price(bytes, available).filter(|worst| !worst.is_short).map(|worst| (worst.cost, worst));
-    let available = match caller.account.hold(whole) {
-        Ok(held) => return Ok(held),
-        Err(available) => available,
+    let (account, bytes) = (caller.account.view(), request.prompt_tokens_bound(model));
+    let there_is = Funds { usd: account.balance_usd, plan_tokens: account.plan_tokens };
+    let is_plenty = request.wanted(model, bytes, account.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
+    let prompt = match is_plenty {
+        true => bytes,
+        false => {
+            let (request, model) = (request.clone(), model.clone());
+            let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
+            counted.ok().flatten().unwrap_or(bytes)
+        }
     };
-    let (asked, of) = (request.clone(), model.clone());
-    let counted = spawn_blocking(move || asked.prompt_tokens_counted_bound(&of, available)).await.ok().flatten();
-    let prompt = counted.unwrap_or(bytes);
-    let part = |available| price(prompt, available).map(|worst| (worst.cost, worst));
-    caller.account.hold(part).map_err(|available| too_little(available, prompt, model))
+    let decide = |available| {
+        let worst = request.worst_case(model, prompt, available)?;
+        Some(Decided { funds: worst.hold, full: worst.full, what: worst })
+    };
+    let want = |account: &AccountView| request.wanted(model, prompt, account.plan_tokens);
+    let held = caller.account.hold(decide, want).await;
+    held.map_err(|no_funds| refuse(&no_funds, prompt, model))
 }
 
 /// The model's upstreams, each with the request as it gets it.
@@ -155,11 +163,22 @@ fn too_many(refused: TooMany) -> ApiError {
     }
 }
 
-fn too_little(available: Usd, prompt_tokens: u64, model: &Model) -> ApiError {
+fn refuse(no_funds: &NoFunds, prompt_tokens: u64, model: &Model) -> ApiError {
+    let (available, held) = match no_funds {
+        NoFunds::TooLittle { available, held } => (available, held),
+        NoFunds::Ledger(error) => {
+            tracing::warn!(%error, "funds could not be leased");
+            return ApiError::unavailable("The balance can't be looked up just now. Try again.");
+        }
+    };
+    let held = match held.is_none() {
+        true => String::new(),
+        false => format!(" (running requests hold ${} more)", held.usd),
+    };
     ApiError::insufficient_balance(format!(
-        "${available} is available, which does not pay for this prompt (up to {prompt_tokens} tokens) and one output \
-         token of {}. Add credits or upgrade the plan.",
-        model.id,
+        "${}{held} is available, which does not pay for this prompt (up to {prompt_tokens} tokens) and one output token of {}. \
+         Add credits or upgrade the plan.",
+        available.usd, model.id,
     ))
 }
 

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery, Invoices, InvoicesQuery,
-    IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, OpenAccount, OpenedAccount, Refusal,
-    Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, Balance, CloseLeases, ClosedLeases, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery,
+    Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant,
+    LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -46,6 +46,10 @@ pub trait Ledger: Send + Sync + 'static {
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError>;
     /// An account's live keys.
     async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError>;
+    /// Carries out a message about this gateway's lease on an account.
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError>;
+    /// Ends the leases of this gateway's earlier runs.
+    async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError>;
     /// Carries out a command on an account; returns when the ledger has applied it.
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError>;
 }

@@ -1,9 +1,11 @@
 //! What the gateway reads of a completion request, and the few values it changes before it sends it on.
 
+use accounting::rating;
 use bytes::Bytes;
+use schemas::TokenCounts;
+use schemas::api::Funds;
 use schemas::catalogue::Model;
 use schemas::usage::Price;
-use schemas::{TokenCounts, Usd};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -50,19 +52,19 @@ pub(crate) struct CompletionRequest {
     text_only: bool,
 }
 
-/// What a request may cost at most, and the output that pays for.
+/// What a request may take at most, and the output that pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorstCase {
     /// Output tokens of each choice.
     pub(crate) output_tokens: u64,
     /// Whether that is less than the client, or the model, would take.
     pub(crate) clamped: bool,
-    /// Whether that is because no more money is available.
-    pub(crate) is_short: bool,
-    /// The most that may be charged: prompt and all choices.
+    /// Whether it is all that the request asks for.
+    pub(crate) full: bool,
+    /// Plan tokens, and the list price of what they do not cover, of the prompt and all choices.
+    pub(crate) hold: Funds,
+    /// The tokens that this is for: the most that may be charged.
     pub(crate) tokens: TokenCounts,
-    /// Prompt and all choices at list price.
-    pub(crate) cost: Usd,
 }
 
 /// The largest `n` a request may ask for, as at `OpenAI`.
@@ -137,29 +139,60 @@ impl CompletionRequest {
 
     /// A closer bound of the prompt's tokens than its bytes, with room for what the model's own tokenizer may count more;
     /// `None` where it is none, or more than `available` pays for. Takes a while for long prompts.
-    pub(crate) fn prompt_tokens_counted_bound(&self, model: &Model, available: Usd) -> Option<u64> {
+    pub(crate) fn prompt_tokens_counted_bound(&self, model: &Model, available: Funds) -> Option<u64> {
         let bytes = self.prompt_tokens_bound(model);
         let as_output = Price { output: model.price.input, ..model.price };
-        let affordable = accounting::rating::affordable_output(available, 0, bytes, &as_output)?;
+        let paid = rating::affordable_output(available.usd, 0, bytes, &as_output).unwrap_or(0);
+        let affordable = available.plan_tokens.saturating_add(paid).min(bytes);
+        if affordable == 0 {
+            return None;
+        }
         let bound = with_tolerance(prompt::count_up_to(&self.body, affordable)?);
         (self.text_only && bound < bytes).then_some(bound)
     }
 
-    /// What the request may cost at most where its prompt has up to `prompt` tokens and `available` is all there is; `None`
-    /// where that does not even pay for the prompt and one output token.
-    pub(crate) fn worst_case(&self, model: &Model, prompt: u64, available: Usd) -> Option<WorstCase> {
-        let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
-        let all = wanted.checked_mul(self.choices)?;
-        let affordable = accounting::rating::affordable_output(available, prompt, all, &model.price)?;
-        let output_tokens = affordable / self.choices;
+    /// What the request may take at most where its prompt has up to `prompt` tokens and `available` is all there is; `None`
+    /// where that does not even pay for the prompt and one output token. Plan tokens go first, to the prompt and then to the output, one for one.
+    pub(crate) fn worst_case(&self, model: &Model, prompt: u64, available: Funds) -> Option<WorstCase> {
+        let price = &model.price;
+        let all = self.most_output(model)?;
+        let covered = available.plan_tokens.min(prompt);
+        let covered_output = (available.plan_tokens - covered).min(all);
+        let uncovered = all - covered_output;
+        let paid_output = match rating::affordable_output(available.usd, prompt - covered, uncovered, price) {
+            Some(output) => output,
+            None if covered == prompt => 0,
+            None => return None,
+        };
+        let output_tokens = (covered_output + paid_output) / self.choices;
         if output_tokens == 0 {
             return None;
         }
         let completion = output_tokens.checked_mul(self.choices)?;
-        let tokens = TokenCounts { prompt, completion, ..TokenCounts::default() };
-        let cost = accounting::rating::cost(&tokens, &model.price)?;
-        let clamped = output_tokens < self.max_output_tokens.unwrap_or(wanted);
-        Some(WorstCase { output_tokens, clamped, is_short: output_tokens < wanted, tokens, cost })
+        let plan_tokens = available.plan_tokens.min(prompt.checked_add(completion)?);
+        let tokens = worst(prompt, completion);
+        let usd = rating::overage(&tokens, price, plan_tokens)?;
+        Some(WorstCase {
+            output_tokens,
+            clamped: output_tokens < self.max_output_tokens.unwrap_or(all / self.choices),
+            full: completion == all,
+            hold: Funds { usd, plan_tokens },
+            tokens,
+        })
+    }
+
+    /// All that the request asks for with a prompt of up to `prompt` tokens, of an account that has `plan_tokens`, or where those can't be had, at list price.
+    pub(crate) fn wanted(&self, model: &Model, prompt: u64, plan_tokens: u64) -> Funds {
+        let all = self.most_output(model).unwrap_or(0);
+        let plan_tokens = plan_tokens.min(prompt.saturating_add(all));
+        let usd = rating::overage(&worst(prompt, all), &model.price, plan_tokens).unwrap_or_default();
+        Funds { usd, plan_tokens }
+    }
+
+    /// The most output tokens of all choices that the request can have.
+    fn most_output(&self, model: &Model) -> Option<u64> {
+        let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
+        wanted.checked_mul(self.choices)
     }
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
@@ -243,6 +276,10 @@ fn is_text(message: &RawValue) -> bool {
     };
     message.audio.is_none()
         && parts.is_some_and(|parts| parts.iter().all(|part| matches!(&*part.r#type, "text" | "refusal")))
+}
+
+fn worst(prompt: u64, completion: u64) -> TokenCounts {
+    TokenCounts { prompt, completion, ..TokenCounts::default() }
 }
 
 /// A field's value; `None` where it is absent or `null`.

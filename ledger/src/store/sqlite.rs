@@ -7,6 +7,7 @@
 mod as_is;
 mod audited;
 mod invoices;
+mod leases;
 mod reset;
 mod write;
 
