@@ -112,8 +112,9 @@ async fn answer(State(upstream): State<Upstream>, headers: HeaderMap, body: Byte
     let pieces = stream::iter(script.pieces).filter_map(move |piece| {
         let running = Arc::clone(&running);
         async move {
-            let _running = running;
-            step(piece).await
+            let answered = step(piece).await;
+            drop(running);
+            answered
         }
     });
     Response::builder()

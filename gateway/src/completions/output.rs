@@ -214,7 +214,7 @@ mod tests {
         use Channel::{Content, FunctionArguments, FunctionName, Reasoning, Refusal, ToolArguments, ToolName};
         check("[]", &[]);
         check("7", &[]);
-        check(r#"[{}]"#, &[]);
+        check("[{}]", &[]);
         check(r#"[{"delta":{"role":"assistant","content":""}}]"#, &[]);
         check(r#"[{"delta":{"content":"h\u00fc"}}]"#, &[(0, Content, "hü")]);
         check(r#"[{"delta":{"content":null}}]"#, &[]);
