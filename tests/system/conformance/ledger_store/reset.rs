@@ -39,8 +39,12 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
     let known = [
         "accounts",
         "contacts",
+        "funds",
         "invoices",
         "keys",
+        "lease_floors",
+        "leases",
+        "log",
         "lots",
         "positions",
         "postings",
