@@ -125,15 +125,23 @@ fn check_plan(terms: &PlanTerms) -> Result<()> {
 }
 
 fn check_model(model: &Model, config: &Config) -> Result<()> {
-    let known = model.upstream == DEMO_UPSTREAM || config.upstreams.iter().any(|u| u.name == model.upstream);
-    ensure!(
-        known,
-        "models: `{}`: upstream `{}` is none of [[upstreams]] and not the built-in `{DEMO_UPSTREAM}`",
-        model.id,
-        model.upstream
-    );
+    let mut asked = Vec::new();
+    for (upstream, _) in model.routes() {
+        let known = upstream == DEMO_UPSTREAM || config.upstreams.iter().any(|u| u.name == upstream);
+        ensure!(
+            known,
+            "models: `{}`: upstream `{upstream}` is none of [[upstreams]] and not the built-in `{DEMO_UPSTREAM}`",
+            model.id,
+        );
+        ensure!(
+            !asked.contains(&upstream),
+            "models: `{}`: upstream `{upstream}` is there twice; a request asks each upstream once",
+            model.id
+        );
+        asked.push(upstream);
+    }
     ensure!(!model.id.is_empty(), "models: a model has an empty id");
-    let names = model.id.len() + model.upstream.len();
+    let names = model.id.len() + asked.iter().map(|name| name.len()).max().unwrap_or_default();
     ensure!(
         names <= MAX_NAMES_BYTES,
         "models: `{}`: its id and its upstream's name have {names} bytes; together they can have {MAX_NAMES_BYTES}",

@@ -1,8 +1,13 @@
 //! `POST /v1/chat/completions`: authenticate → limit → hold → proxy → settle.
 
+mod allowance;
 mod answer;
+mod charge;
+mod output;
+mod prompt;
 mod relay;
 mod request;
+mod route;
 mod stream;
 mod usage;
 mod whole;
@@ -13,36 +18,35 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
-use schemas::RequestId;
-use schemas::api::{AccountStatus, AccountView};
+use schemas::api::{AccountStatus, AccountView, Funds};
 use schemas::catalogue::Model;
+use schemas::event::Outcome;
+use schemas::{RequestId, Usd};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::accounts::{Caller, Decided, NoFunds};
+use crate::accounts::{Caller, Decided, Hold, NoFunds};
 use crate::app::{App, not_recordable};
 use crate::body;
 use crate::error::ApiError;
 use crate::limits::TooMany;
-use crate::meter::{Admitted, Ending, Meter};
+use crate::meter::{Admitted, Ending, Meter, NotDurable};
 use crate::upstream::{CallError, Upstream};
 use request::{CompletionRequest, WorstCase};
+use route::{Route, Routes};
 
 /// The largest request body, in bytes: room for a few images.
 const MAX_BODY_BYTES: usize = 32 << 20;
+/// An account that has this many times a request's worst case has it although others run.
+const PLENTY: u32 = 4;
 
 /// An admitted request, on its way to an upstream.
 struct Job {
     meter: Meter,
-    upstream: Arc<Upstream>,
-    upstream_model: String,
+    routes: Routes,
     request: CompletionRequest,
-    worst: WorstCase,
-    /// Tokens of the prompt by local count: for charges marked `estimated`.
-    prompt_estimate: u64,
-    body: Bytes,
 }
 
 /// Where the answer's head goes. Closed when the client has gone away.
@@ -81,29 +85,54 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     let body = body::read(body, MAX_BODY_BYTES).await?;
     let request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
-    let decide = |available| {
-        let worst = request.worst_case(model, available)?;
-        Some(Decided { funds: worst.hold, full: worst.full, what: worst })
-    };
-    let want = |account: &AccountView| request.wanted(model, account.plan_tokens);
-    let held = caller.account.hold(decide, want).await;
-    let (hold, worst) = held.map_err(|no_funds| refuse(&no_funds, &request, model))?;
-    let body = request.upstream_body(model, &worst)?;
+    let (hold, worst) = hold(caller, &request, model).await?;
+    let routes = routes(app, model, &request, &worst)?;
     let admitted = Admitted {
         request_id,
         key_id: caller.key_id,
         model: model.id.clone(),
         price: model.price,
-        upstream: upstream.name().to_owned(),
+        upstream: model.upstream.clone(),
         stream: request.stream,
+        held: worst.tokens,
     };
     // The last question before the upstream is called: whatever comes of that call can be recorded.
     let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
     let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
-    let prompt_estimate = request.prompt_tokens_estimate(model);
-    let upstream_model = model.upstream_model().to_owned();
-    Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
+    Ok(Job { meter, routes, request })
+}
+
+/// Holds the worst case: by the prompt's bytes where the account has several times that, else by its tokens, which takes time
+/// to count.
+async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Result<(Hold, WorstCase), ApiError> {
+    let (account, bytes) = (caller.account.view(), request.prompt_tokens_bound(model));
+    let there_is = Funds { usd: account.balance_usd, plan_tokens: account.plan_tokens };
+    let is_plenty = request.wanted(model, bytes, account.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
+    let prompt = match is_plenty {
+        true => bytes,
+        false => {
+            let (request, model) = (request.clone(), model.clone());
+            let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
+            counted.ok().flatten().unwrap_or(bytes)
+        }
+    };
+    let decide = |available| {
+        let worst = request.worst_case(model, prompt, available)?;
+        Some(Decided { funds: worst.hold, full: worst.full, what: worst })
+    };
+    let want = |account: &AccountView| request.wanted(model, prompt, account.plan_tokens);
+    let held = caller.account.hold(decide, want).await;
+    held.map_err(|no_funds| refuse(&no_funds, prompt, model))
+}
+
+/// The model's upstreams, each with the request as it gets it.
+fn routes(app: &App, model: &Model, request: &CompletionRequest, worst: &WorstCase) -> Result<Routes, ApiError> {
+    let mut routes = model.routes().map(|(upstream, model)| {
+        let upstream = app.upstreams.get(upstream).cloned().ok_or_else(ApiError::internal)?;
+        Ok(Route { upstream, model: model.to_owned(), body: request.upstream_body(model, worst)? })
+    });
+    let first = routes.next().ok_or_else(ApiError::internal)??;
+    Ok(Routes::new(first, routes.collect::<Result<_, ApiError>>()?))
 }
 
 /// Only an active account may spend; what it has used and what is left, any account may look at.
@@ -134,7 +163,7 @@ fn too_many(refused: TooMany) -> ApiError {
     }
 }
 
-fn refuse(no_funds: &NoFunds, request: &CompletionRequest, model: &Model) -> ApiError {
+fn refuse(no_funds: &NoFunds, prompt_tokens: u64, model: &Model) -> ApiError {
     let (available, held) = match no_funds {
         NoFunds::TooLittle { available, held } => (available, held),
         NoFunds::Ledger(error) => {
@@ -147,28 +176,49 @@ fn refuse(no_funds: &NoFunds, request: &CompletionRequest, model: &Model) -> Api
         false => format!(" (running requests hold ${} more)", held.usd),
     };
     ApiError::insufficient_balance(format!(
-        "${}{held} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
+        "${}{held} is available, which does not pay for this prompt (up to {prompt_tokens} tokens) and one output token of {}. \
          Add credits or upgrade the plan.",
-        available.usd,
-        request.prompt_tokens_bound(model),
-        model.id,
+        available.usd, model.id,
     ))
 }
 
 impl Job {
-    /// Records an ending that has no answer to go with it, and says `error` to the client.
-    async fn fail(self, ending: Ending, reply: Reply, error: ApiError) {
-        let error = match self.meter.finish(ending).await {
-            Ok(_) => error,
-            Err(_) => not_durable(),
-        };
-        // Nobody may be there any more to hear it.
-        let _ = reply.send(Err(error));
+    /// Records the one terminal event, with the upstream that was asked last.
+    async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
+        self.meter.answered_by(self.routes.current().upstream.name());
+        self.meter.finish(ending).await
     }
 
-    /// The most output tokens that were paid for.
-    fn max_output(&self) -> u64 {
-        self.worst.output_tokens.saturating_mul(self.request.choices)
+    /// Records an ending that has no answer to go with it, and says `answer` to the client.
+    async fn fail(self, ending: Ending, reply: Reply, answer: Result<Response, ApiError>) {
+        let answer = match self.finish(ending).await {
+            Ok(_) => answer,
+            Err(NotDurable) => Err(not_durable()),
+        };
+        // Nobody may be there any more to hear it.
+        let _ = reply.send(answer);
+    }
+
+    /// Records that the client went away before it saw anything. `asked` is whether an upstream had the prompt.
+    async fn gone(self, asked: bool, reply: Reply) {
+        let ending = match asked {
+            true => charge::estimated(Outcome::ClientGone, self.prompt_tokens().await, 0, self.meter.held()),
+            false => Ending::free(Outcome::ClientGone),
+        };
+        self.fail(ending, reply, Err(ApiError::internal())).await;
+    }
+
+    /// Records that no upstream answered, and explains the last one's error. Nothing is charged.
+    async fn refused(self, error: CallError, reply: Reply) {
+        let answer = explain(&self.routes.current().upstream, error);
+        self.fail(Ending::free(Outcome::UpstreamFailed), reply, answer).await;
+    }
+
+    /// Tokens of the prompt by local count, never above what is held for it.
+    async fn prompt_tokens(&self) -> u64 {
+        let (request, most) = (self.request.clone(), self.meter.held().prompt);
+        // A long prompt takes its time.
+        spawn_blocking(move || request.prompt_tokens_counted(most)).await.unwrap_or(most)
     }
 }
 
@@ -180,19 +230,22 @@ fn not_durable() -> ApiError {
 /// request itself was at fault, the client gets the upstream's words.
 fn explain(upstream: &Upstream, error: CallError) -> Result<Response, ApiError> {
     let name = upstream.name();
+    tracing::warn!(upstream = name, %error, "no upstream answered");
+    let failed = |message: &str| Err(ApiError::upstream_failed(message));
     match error {
         CallError::Timeout(after) => {
             Err(ApiError::upstream_timeout(format!("The model's server did not answer within {after:?}. Try again.")))
         }
-        CallError::Unreachable(detail) => {
-            tracing::warn!(upstream = name, detail, "upstream unreachable");
-            Err(ApiError::upstream_failed("The model's server could not be reached. Try again."))
-        }
+        CallError::Stalled(after) => Err(ApiError::upstream_timeout(format!(
+            "The model's server stopped in the middle of its answer for {after:?}. Try again."
+        ))),
+        CallError::Unreachable { .. } => failed("The model's server could not be reached. Try again."),
+        CallError::Broken { .. } => failed("The model's server broke off its answer. Try again."),
+        CallError::NoAnswer(what) => Err(ApiError::upstream_failed(format!("The model's server {what}. Try again."))),
         CallError::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after_seconds, .. } => Err(
             ApiError::upstream_busy("The model's server is busy. Try again later.", retry_after_seconds.unwrap_or(1)),
         ),
         CallError::Status { status, body, .. } => {
-            tracing::warn!(upstream = name, %status, "upstream refused");
             let is_the_client_s = matches!(status.as_u16(), 400 | 404 | 413 | 415 | 422);
             if is_the_client_s && answer::Answer::parse(&body).is_some_and(|answer| answer.is_error()) {
                 let json = [(http::header::CONTENT_TYPE, "application/json")];

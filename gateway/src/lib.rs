@@ -26,6 +26,7 @@ mod rate_headers;
 pub mod server;
 mod sse;
 mod statement;
+mod tokens;
 mod upstream;
 mod usage;
 mod usage_log;

@@ -33,7 +33,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// `source` is what events name as theirs.
     pub(crate) fn new(recording: Recording, source: String, catalogue: &Catalogue, context: Context) -> Self {
-        let names = catalogue.models.values().map(|model| model.id.len() + model.upstream.len()).max();
+        let names = catalogue
+            .models
+            .values()
+            .flat_map(|model| model.routes().map(|(upstream, _)| model.id.len() + upstream.len()));
+        let names = names.max();
         let room_bytes = room_bytes(source.len() + names.unwrap_or_default());
         Self { recording, source, context, room_bytes }
     }
@@ -58,6 +62,8 @@ pub(crate) struct Admitted {
     pub(crate) price: Price,
     pub(crate) upstream: String,
     pub(crate) stream: bool,
+    /// The most that may be charged: what the hold is for.
+    pub(crate) held: TokenCounts,
 }
 
 /// How a request ended, and what of it is charged.
@@ -66,6 +72,20 @@ pub(crate) struct Ending {
     pub(crate) outcome: Outcome,
     pub(crate) accuracy: Accuracy,
     pub(crate) tokens: TokenCounts,
+}
+
+impl Admitted {
+    /// Overspend is impossible, whatever ends a request: nothing above the hold is charged. Whoever decides on an ending has
+    /// seen to it already, so this changes nothing but where that has a fault.
+    fn within_the_hold(&self, ending: Ending) -> Ending {
+        let tokens = ending.tokens.within(&self.held);
+        if tokens == ending.tokens {
+            return ending;
+        }
+        let (wanted, held) = (ending.tokens, self.held);
+        tracing::error!(request_id = %self.request_id, ?wanted, ?held, "a charge above its hold was cut to it");
+        Ending { tokens, outcome: Outcome::Cut, ..ending }
+    }
 }
 
 impl Ending {
@@ -103,9 +123,20 @@ impl Meter {
         &self.admitted
     }
 
+    /// Which upstream answers.
+    pub(crate) fn answered_by(&mut self, upstream: &str) {
+        upstream.clone_into(&mut self.admitted.upstream);
+    }
+
+    /// The most that may be charged.
+    pub(crate) fn held(&self) -> TokenCounts {
+        self.admitted.held
+    }
+
     /// Records the request's one terminal event and settles its hold. Returns what credit is charged when the event is
     /// durable: the list price of the tokens that the plan does not cover.
     pub(crate) async fn finish(self, ending: Ending) -> Result<Usd, NotDurable> {
+        let ending = self.admitted.within_the_hold(ending);
         let cost = cost(&ending.tokens, &self.admitted.price, self.hold.funds().plan_tokens);
         let event = self.event(ending, cost);
         let payload = match event.encode() {
@@ -201,6 +232,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nothing_is_charged_above_the_hold() {
+        let tokens =
+            |prompt, cached_prompt, completion, reasoning| TokenCounts { prompt, cached_prompt, completion, reasoning };
+        let price = |digits: &str| digits.parse().unwrap();
+        let admitted = Admitted {
+            request_id: RequestId(Uuid::nil()),
+            key_id: KeyId(Uuid::nil()),
+            model: "m".to_owned(),
+            price: Price { input: price("1"), cached_input: price("1"), output: price("2") },
+            upstream: "u".to_owned(),
+            stream: false,
+            held: tokens(10, 0, 5, 0),
+        };
+        let most = accounting::rating::cost(&admitted.held, &admitted.price).unwrap();
+        let check = |tokens: TokenCounts, outcome: Outcome| {
+            let ending = Ending { outcome: Outcome::Completed, accuracy: Accuracy::Measured, tokens };
+            let ending = admitted.within_the_hold(ending);
+            assert_eq!(ending.outcome, outcome, "{tokens:?}");
+            assert!(accounting::rating::cost(&ending.tokens, &admitted.price).unwrap() <= most, "{tokens:?}");
+        };
+        check(tokens(10, 10, 5, 5), Outcome::Completed);
+        check(tokens(11, 0, 0, 0), Outcome::Cut);
+        check(tokens(0, 0, 6, 0), Outcome::Cut);
+        check(tokens(u64::MAX, u64::MAX, u64::MAX, u64::MAX), Outcome::Cut);
+    }
+
+    #[test]
     fn the_largest_event_fits_its_room() {
         let check = |names: &str| {
             let price = |digits: &str| digits.parse().unwrap();
@@ -213,6 +271,7 @@ mod tests {
                 price: Price { input, cached_input, output },
                 upstream: names.to_owned(),
                 stream: false,
+                held: TokenCounts::default(),
             };
             let most = u64::MAX;
             let tokens = TokenCounts { prompt: most, cached_prompt: most, completion: most, reasoning: most };

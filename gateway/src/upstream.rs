@@ -53,13 +53,18 @@ pub enum UpstreamError {
     },
 }
 
-/// How a call to an upstream failed before its answer began.
+/// How a call to an upstream failed before the client saw anything of an answer.
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
-    /// No connection, or it broke.
-    #[error("could not be reached: {0}")]
-    Unreachable(String),
-    /// No answer in time.
+    /// No connection, or it broke before the answer's head.
+    #[error("could not be reached: {detail}")]
+    Unreachable {
+        /// What the network said.
+        detail: String,
+        /// Whether there was a connection: then it may have got the request.
+        connected: bool,
+    },
+    /// No token in time.
     #[error("did not answer within {0:?}")]
     Timeout(Duration),
     /// It answered with another status than 2xx.
@@ -72,6 +77,35 @@ pub(crate) enum CallError {
         /// Its body, as far as it was read.
         body: Bytes,
     },
+    /// It answered 2xx, and then something that is no answer.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The connection broke after the answer's head.
+    #[error("broke off its answer: {detail}")]
+    Broken {
+        /// What the network said.
+        detail: String,
+        /// Whether some of the answer had come.
+        begun: bool,
+    },
+    /// A whole answer stopped in its middle.
+    #[error("sent nothing for {0:?} in the middle of its answer")]
+    Stalled(Duration),
+}
+
+impl CallError {
+    /// Whether another upstream may do better. Not where the request itself is at fault, and not where the answer had
+    /// begun: it would be paid for twice.
+    pub(crate) fn may_pass_elsewhere(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout(_) | Self::NoAnswer(_) => true,
+            Self::Broken { begun, .. } => !begun,
+            Self::Stalled(_) => false,
+            Self::Status { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 401 | 402 | 403 | 408 | 429)
+            }
+        }
+    }
 }
 
 /// How an answer broke off.
@@ -80,6 +114,9 @@ pub(crate) enum ReadError {
     /// The connection broke.
     #[error("broke off: {0}")]
     Broken(String),
+    /// The first token did not come in time.
+    #[error("did not answer within {0:?}")]
+    Late(Duration),
     /// Nothing came for too long.
     #[error("sent nothing for {0:?}")]
     Idle(Duration),
@@ -125,24 +162,35 @@ impl Upstream {
         &self.name
     }
 
-    /// Sends a completion request and waits for the head of the answer. Nothing of the client's own headers is sent:
+    /// How long it may take to its first token.
+    pub(crate) fn first_token_timeout(&self) -> Duration {
+        self.first_token_timeout
+    }
+
+    /// Sends a completion request and waits for the head of the answer, `by` that time at the latest. Nothing of the client's own headers is sent:
     /// neither its key nor its cookies are an upstream's business.
-    pub(crate) async fn complete(&self, body: Bytes) -> Result<UpstreamAnswer, CallError> {
+    pub(crate) async fn complete(&self, body: Bytes, by: Instant) -> Result<UpstreamAnswer, CallError> {
         let mut request = Request::post(self.completions.clone()).header(header::CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(body)).map_err(|error| CallError::Unreachable(error.to_string()))?;
-        let first_token_by = Instant::now() + self.first_token_timeout;
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| CallError::Unreachable { detail: error.to_string(), connected: false })?;
+        let first_token_by = by.min(Instant::now() + self.first_token_timeout);
         let response = match timeout_at(first_token_by, self.client.request(request)).await {
             Err(_) => return Err(CallError::Timeout(self.first_token_timeout)),
-            Ok(Err(error)) => return Err(CallError::Unreachable(chain(&error))),
+            Ok(Err(error)) => {
+                let connected = !error.is_connect();
+                return Err(CallError::Unreachable { detail: chain(&error), connected });
+            }
             Ok(Ok(response)) => response,
         };
         if !response.status().is_success() {
             return Err(refusal(response, first_token_by).await);
         }
-        Ok(UpstreamAnswer { response, first_token_by: Some(first_token_by), idle_timeout: self.idle_timeout })
+        let (first_token_timeout, idle_timeout) = (self.first_token_timeout, self.idle_timeout);
+        Ok(UpstreamAnswer { response, first_token_by: Some(first_token_by), first_token_timeout, idle_timeout })
     }
 }
 
@@ -161,8 +209,9 @@ async fn refusal(response: Response<Incoming>, by: Instant) -> CallError {
 /// The answer of an upstream, as it comes. Dropping it closes the connection: the upstream stops working.
 pub(crate) struct UpstreamAnswer {
     response: Response<Incoming>,
-    /// When the first byte must be here; `None` once it is.
+    /// When the first token must be here; `None` once it is.
     first_token_by: Option<Instant>,
+    first_token_timeout: Duration,
     idle_timeout: Duration,
 }
 
@@ -171,11 +220,17 @@ impl UpstreamAnswer {
         self.response.headers().get(header::CONTENT_TYPE).cloned()
     }
 
+    /// The first token is here: from now on each piece has its own time. Bytes that only keep a connection alive are none.
+    pub(crate) fn has_begun(&mut self) {
+        self.first_token_by = None;
+    }
+
     /// The next bytes; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
             let by = self.first_token_by.unwrap_or_else(|| Instant::now() + self.idle_timeout);
             match timeout_at(by, self.response.body_mut().frame()).await {
+                Err(_) if self.first_token_by.is_some() => return Err(ReadError::Late(self.first_token_timeout)),
                 Err(_) => return Err(ReadError::Idle(self.idle_timeout)),
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => return Err(ReadError::Broken(chain(&error))),
@@ -183,7 +238,6 @@ impl UpstreamAnswer {
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
                     {
-                        self.first_token_by = None;
                         return Ok(Some(data));
                     }
                 }

@@ -42,6 +42,9 @@ pub struct Model {
     /// What that upstream calls it; the same, where absent.
     #[serde(default)]
     pub upstream_model: Option<String>,
+    /// Who is asked, in this order, where that upstream fails before its answer has begun. The price stays this model's.
+    #[serde(default)]
+    pub fallbacks: Vec<Fallback>,
     /// Prompt and completion together, in tokens.
     pub context_tokens: u64,
     /// The most completion tokens of one answer.
@@ -50,10 +53,23 @@ pub struct Model {
     pub price: Price,
 }
 
+/// Another upstream that has a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// Which upstream answers, by name.
+    pub upstream: String,
+    /// What that upstream calls the model; the model's id, where absent.
+    #[serde(default)]
+    pub upstream_model: Option<String>,
+}
+
 impl Model {
-    /// What the upstream calls it.
-    pub fn upstream_model(&self) -> &str {
-        self.upstream_model.as_deref().unwrap_or(&self.id)
+    /// The upstreams that have it, best first, each with what it calls the model.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let first = (self.upstream.as_str(), self.upstream_model.as_deref());
+        let others = self.fallbacks.iter().map(|other| (other.upstream.as_str(), other.upstream_model.as_deref()));
+        std::iter::once(first).chain(others).map(|(upstream, model)| (upstream, model.unwrap_or(&self.id)))
     }
 }
 

@@ -31,6 +31,14 @@ impl TokenCounts {
             && self.completion <= MAX_TOKENS
     }
 
+    /// These counts, none above what `most` has of prompt and completion.
+    #[must_use]
+    pub fn within(&self, most: &Self) -> Self {
+        let (prompt, completion) = (self.prompt.min(most.prompt), self.completion.min(most.completion));
+        let (cached_prompt, reasoning) = (self.cached_prompt.min(prompt), self.reasoning.min(completion));
+        Self { prompt, cached_prompt, completion, reasoning }
+    }
+
     /// Prompt and completion together.
     pub fn total(&self) -> u64 {
         self.prompt.saturating_add(self.completion)

@@ -52,6 +52,13 @@ fn configured_models_replace_the_built_in_ones() {
 }
 
 #[test]
+fn a_model_has_its_upstreams_in_order() {
+    let fallbacks = "upstream_model = \"um\"\nfallbacks = [{ upstream = \"demo\" }]\ncontext";
+    let loaded = read(&format!("{UPSTREAM}{}", MODEL.replace("context", fallbacks))).unwrap();
+    assert_eq!(loaded.catalogue.models["m"].routes().collect::<Vec<_>>(), [("u", "um"), ("demo", "m")]);
+}
+
+#[test]
 fn what_makes_no_sense_names_its_key() {
     let check = |toml: &str, expected: &[&str]| {
         let error = format!("{:#}", read(toml).unwrap_err());
@@ -70,6 +77,13 @@ fn what_makes_no_sense_names_its_key() {
     check(&format!("{UPSTREAM}{UPSTREAM}{MODEL}"), &["upstreams", "`u`", "twice"]);
     check(&format!("{UPSTREAM}{MODEL}{MODEL}"), &["models", "`m`", "twice"]);
     check(MODEL, &["`m`", "upstream `u`"]);
+    let fallback = |fallbacks: &str| {
+        format!("{UPSTREAM}{}", MODEL.replace("context", &format!("fallbacks = [{fallbacks}]\ncontext")))
+    };
+    check(&fallback("{ upstream = \"x\" }"), &["`m`", "upstream `x`", "none of [[upstreams]]"]);
+    check(&fallback("{ upstream = \"u\", upstream_model = \"other\" }"), &["`m`", "`u`", "twice"]);
+    check(&fallback("{ upstream = \"demo\" }, { upstream = \"demo\" }"), &["`m`", "`demo`", "twice"]);
+    check(&fallback("{ name = \"demo\" }"), &["unknown field", "name"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace("output = \"1\"", "output = \"-1\"")), &["`-1` is negative"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace(", output = \"1\"", "")), &["missing field", "output"]);
     check(&format!("{UPSTREAM}{}", MODEL.replace("\"1\" }", "\"0.0000001\" }")), &["more than 6 decimals"]);

@@ -133,7 +133,7 @@ pub(super) async fn upstreams(config: &Config, catalogue: &Catalogue, stop: &Can
         };
         upstreams.insert(upstream.name.clone(), Arc::new(Upstream::new(upstream, key.as_ref())?));
     }
-    if catalogue.models.values().any(|model| model.upstream == DEMO_UPSTREAM) {
+    if catalogue.models.values().any(|model| model.routes().any(|(upstream, _)| upstream == DEMO_UPSTREAM)) {
         let demo = demo_upstream(stop).await?;
         upstreams.insert(DEMO_UPSTREAM.to_owned(), Arc::new(Upstream::new(&demo, None)?));
     }

@@ -13,6 +13,7 @@ mod gateways;
 mod invoices;
 mod kills;
 mod limits;
+mod outcomes;
 mod own_log;
 mod proxy;
 mod quarantine;

@@ -1,6 +1,8 @@
 //! What the product's documentation shows its users, with nothing but base URL and key replaced, and what programs see
 //! through the official SDKs.
 
+mod features;
+
 use std::process::Command;
 
 use rust_decimal::Decimal;

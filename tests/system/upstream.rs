@@ -12,6 +12,7 @@ use axum::routing::post;
 use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 /// What the upstream does with one request.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Upstream {
 
 #[derive(Default)]
 struct Shared {
+    /// Answers that are still being written.
+    running: Arc<()>,
     scripts: VecDeque<Script>,
     requests: Vec<(HeaderMap, Bytes)>,
 }
@@ -79,6 +82,21 @@ impl Upstream {
         (headers, String::from_utf8(body.to_vec()).expect("UTF-8"))
     }
 
+    /// The body of each request.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        let shared = self.shared.lock().expect("a lock");
+        shared.requests.iter().map(|(_, body)| String::from_utf8(body.to_vec()).expect("UTF-8")).collect()
+    }
+
+    /// Waits until no answer is being written any more.
+    pub(crate) async fn is_left_alone(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Arc::strong_count(&self.shared.lock().expect("a lock").running) > 1 {
+            assert!(Instant::now() < deadline, "an answer is still being written, for nobody");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Requests so far.
     pub(crate) fn requests(&self) -> usize {
         self.shared.lock().expect("a lock").requests.len()
@@ -86,24 +104,17 @@ impl Upstream {
 }
 
 async fn answer(State(upstream): State<Upstream>, headers: HeaderMap, body: Bytes) -> Response {
-    let script = {
+    let (script, running) = {
         let mut shared = upstream.shared.lock().expect("a lock");
         shared.requests.push((headers, body));
-        shared.scripts.pop_front().expect("a script for every request")
+        (shared.scripts.pop_front().expect("a script for every request"), Arc::clone(&shared.running))
     };
-    let pieces = stream::iter(script.pieces).filter_map(|piece| async {
-        match piece {
-            Piece::Bytes(bytes) => Some(Ok(bytes)),
-            Piece::Wait(time) => {
-                tokio::time::sleep(time).await;
-                None
-            }
-            Piece::Break => {
-                // What was sent before must leave the process first.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Some(Err("broken on purpose"))
-            }
-            Piece::Hang => std::future::pending::<Option<Result<Vec<u8>, &str>>>().await,
+    let pieces = stream::iter(script.pieces).filter_map(move |piece| {
+        let running = Arc::clone(&running);
+        async move {
+            let answered = step(piece).await;
+            drop(running);
+            answered
         }
     });
     Response::builder()
@@ -111,4 +122,20 @@ async fn answer(State(upstream): State<Upstream>, headers: HeaderMap, body: Byte
         .header("content-type", script.content_type)
         .body(Body::from_stream(pieces))
         .expect("a response")
+}
+
+async fn step(piece: Piece) -> Option<Result<Vec<u8>, &'static str>> {
+    match piece {
+        Piece::Bytes(bytes) => Some(Ok(bytes)),
+        Piece::Wait(time) => {
+            sleep(time).await;
+            None
+        }
+        Piece::Break => {
+            // What was sent before must leave the process first.
+            sleep(Duration::from_millis(50)).await;
+            Some(Err("broken on purpose"))
+        }
+        Piece::Hang => std::future::pending().await,
+    }
 }

@@ -5,6 +5,7 @@ use schemas::{TokenCounts, Usd};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::output::{self, Choice};
 use super::usage;
 use crate::json_edit::{self, Edits};
 
@@ -59,15 +60,9 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// What it delivers.
-    pub(crate) fn delivered(&self) -> Delivered {
-        let choices = self.choices.and_then(|choices| serde_json::from_str::<Vec<Choice<'_>>>(choices.get()).ok());
-        let mut delivered = Delivered::default();
-        for choice in choices.into_iter().flatten() {
-            delivered.output_bytes += choice.bytes();
-            delivered.finished |= choice.finish_reason.is_some();
-        }
-        delivered
+    /// Its choices, with what they deliver.
+    pub(crate) fn choices(&self) -> Vec<Choice<'a>> {
+        self.choices.map(output::choices).unwrap_or_default()
     }
 
     /// Gives the model the name under which the client asked for it, where the upstream answered with its own.
@@ -79,9 +74,10 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Puts `cost_usd` into the usage object, or adds a whole usage object where the upstream sent none.
+    /// Puts `cost_usd` into the usage object, or a usage object of its own where the upstream's does not say what is
+    /// charged.
     pub(crate) fn add_cost(&self, text: &[u8], whole: &RawValue, edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
-        match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens().is_some()) {
+        match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens() == Some(*tokens)) {
             // A name that stands twice would have each client choose its own price.
             Some(usage) => match json_edit::object::<Priced<'_>>(usage.get().as_bytes()) {
                 Ok(Priced { cost_usd: Some(theirs) }) => edits.replace(text, theirs, cost.to_string()),
@@ -96,13 +92,17 @@ impl<'a> Answer<'a> {
 
     /// A usage chunk with this chunk's identity, for a client that asked for one where the upstream's shape was other.
     pub(crate) fn usage_chunk(&self, model: &str, tokens: &TokenCounts, cost: Usd) -> Bytes {
+        self.chunk(model, "[]", Some(&usage_object(tokens, cost)))
+    }
+
+    /// A chunk with this one's identity, and with these `choices` and this `usage`.
+    pub(crate) fn chunk(&self, model: &str, choices: &str, usage: Option<&str>) -> Bytes {
         let part = |value: Option<&RawValue>, default: &str| value.map_or(default.to_owned(), |v| v.get().to_owned());
+        let (id, created) = (part(self.id, "\"chatcmpl\""), part(self.created, "0"));
         let model = serde_json::to_string(model).unwrap_or_default();
+        let usage = usage.map(|usage| format!(r#","usage":{usage}"#)).unwrap_or_default();
         Bytes::from(format!(
-            r#"{{"id":{},"object":"chat.completion.chunk","created":{},"model":{model},"choices":[],"usage":{}}}"#,
-            part(self.id, "\"chatcmpl\""),
-            part(self.created, "0"),
-            usage_object(tokens, cost),
+            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices}{usage}}}"#
         ))
     }
 }
@@ -122,67 +122,6 @@ fn usage_object(tokens: &TokenCounts, cost: Usd) -> String {
         tokens.completion,
         tokens.total(),
     )
-}
-
-/// What an answer, or a chunk of one, delivers to the client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Delivered {
-    /// Bytes of output: what an estimate counts.
-    pub(crate) output_bytes: u64,
-    /// Whether a choice says why it ended.
-    pub(crate) finished: bool,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    delta: Option<Message<'a>>,
-    #[serde(borrow, default)]
-    message: Option<Message<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "json_edit::present")]
-    function_call: Option<&'a RawValue>,
-}
-
-impl Choice<'_> {
-    fn bytes(&self) -> u64 {
-        [&self.delta, &self.message].into_iter().flatten().map(Message::bytes).sum()
-    }
-}
-
-impl Message<'_> {
-    fn bytes(&self) -> u64 {
-        // Some servers send their reasoning under both of its names.
-        let reasoning = self.reasoning_content.or(self.reasoning);
-        [self.content, reasoning, self.refusal, self.tool_calls, self.function_call]
-            .into_iter()
-            .flatten()
-            .map(text_bytes)
-            .sum()
-    }
-}
-
-/// Bytes of a string's own text, of anything else as JSON.
-fn text_bytes(value: &RawValue) -> u64 {
-    match serde_json::from_str::<Option<std::borrow::Cow<'_, str>>>(value.get()) {
-        Ok(text) => text.map_or(0, |text| text.len() as u64),
-        Err(_) => value.get().len() as u64,
-    }
 }
 
 #[cfg(test)]
@@ -222,28 +161,17 @@ mod tests {
 
     #[test]
     fn chunks_are_told_apart() {
-        let check = |text: &str, no_choices: bool, is_error: bool, output_bytes: u64| {
+        let check = |text: &str, no_choices: bool, is_error: bool, choices: usize| {
             let answer = Answer::parse(text.as_bytes()).unwrap();
-            let got = (answer.has_no_choices(), answer.is_error(), answer.delivered().output_bytes);
-            assert_eq!(got, (no_choices, is_error, output_bytes), "{text}");
+            let got = (answer.has_no_choices(), answer.is_error(), answer.choices().len());
+            assert_eq!(got, (no_choices, is_error, choices), "{text}");
         };
         check(r#"{"choices":[],"usage":{}}"#, true, false, 0);
         check(r#"{"choices":[ ]}"#, true, false, 0);
         check(r#"{"choices":null}"#, true, false, 0);
-        check(r#"{"choices":[{"delta":{"content":"h\u00fc"}}]}"#, false, false, 3);
-        check(r#"{"choices":[{"delta":{"content":null}}]}"#, false, false, 0);
-        check(
-            r#"{"choices":[{"message":{"content":"abc","reasoning_content":"de"}},{"message":{"content":"f"}}]}"#,
-            false,
-            false,
-            6,
-        );
-        check(r#"{"choices":[{"delta":{"tool_calls":[{"x":1}]}}]}"#, false, false, 9);
-        check(r#"{"choices":[{"delta":{"function_call":{"x":1}}}]}"#, false, false, 7);
-        check(r#"{"choices":[{"delta":{"reasoning":"abc"}}]}"#, false, false, 3);
-        check(r#"{"choices":[{"delta":{"reasoning":"abc","reasoning_content":"abc"}}]}"#, false, false, 3);
+        check(r#"{"choices":[{"delta":{"content":"h"}},{}]}"#, false, false, 2);
         check(r#"{"error":{"message":"x"}}"#, true, true, 0);
-        check(r#"{"error":null,"choices":[{}]}"#, false, false, 0);
+        check(r#"{"error":null,"choices":[{}]}"#, false, false, 1);
     }
 
     #[test]

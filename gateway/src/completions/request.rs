@@ -5,12 +5,14 @@ use bytes::Bytes;
 use schemas::TokenCounts;
 use schemas::api::Funds;
 use schemas::catalogue::Model;
+use schemas::usage::Price;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::usage::estimate_tokens;
+use super::prompt;
 use crate::error::ApiError;
 use crate::json_edit::{self, Edits};
+use crate::tokens::with_tolerance;
 
 /// The fields that matter here. Everything else passes through untouched; a field that stands twice is refused, because
 /// two readers could disagree on which one counts.
@@ -61,6 +63,8 @@ pub(crate) struct WorstCase {
     pub(crate) full: bool,
     /// Plan tokens, and the list price of what they do not cover, of the prompt and all choices.
     pub(crate) hold: Funds,
+    /// The tokens that this is for: the most that may be charged.
+    pub(crate) tokens: TokenCounts,
 }
 
 /// The largest `n` a request may ask for, as at `OpenAI`.
@@ -127,15 +131,30 @@ impl CompletionRequest {
         bytes.min(model.context_tokens)
     }
 
-    /// Tokens of the prompt by local count, for charges marked `estimated`: never above what is held for it.
-    pub(crate) fn prompt_tokens_estimate(&self, model: &Model) -> u64 {
-        estimate_tokens(self.body.len() as u64).min(self.prompt_tokens_bound(model))
+    /// Tokens of the prompt by local count, for charges marked `estimated`; `most` where there are more. Takes a while for
+    /// long ones.
+    pub(crate) fn prompt_tokens_counted(&self, most: u64) -> u64 {
+        prompt::count_up_to(&self.body, most).unwrap_or(most)
     }
 
-    /// What the request may take at most where `available` is all there is; `None` where that does not even pay for the
-    /// prompt and one output token. Plan tokens go first, to the prompt and then to the output, one for one.
-    pub(crate) fn worst_case(&self, model: &Model, available: Funds) -> Option<WorstCase> {
-        let (prompt, price) = (self.prompt_tokens_bound(model), &model.price);
+    /// A closer bound of the prompt's tokens than its bytes, with room for what the model's own tokenizer may count more;
+    /// `None` where it is none, or more than `available` pays for. Takes a while for long prompts.
+    pub(crate) fn prompt_tokens_counted_bound(&self, model: &Model, available: Funds) -> Option<u64> {
+        let bytes = self.prompt_tokens_bound(model);
+        let as_output = Price { output: model.price.input, ..model.price };
+        let paid = rating::affordable_output(available.usd, 0, bytes, &as_output).unwrap_or(0);
+        let affordable = available.plan_tokens.saturating_add(paid).min(bytes);
+        if affordable == 0 {
+            return None;
+        }
+        let bound = with_tolerance(prompt::count_up_to(&self.body, affordable)?);
+        (self.text_only && bound < bytes).then_some(bound)
+    }
+
+    /// What the request may take at most where its prompt has up to `prompt` tokens and `available` is all there is; `None`
+    /// where that does not even pay for the prompt and one output token. Plan tokens go first, to the prompt and then to the output, one for one.
+    pub(crate) fn worst_case(&self, model: &Model, prompt: u64, available: Funds) -> Option<WorstCase> {
+        let price = &model.price;
         let all = self.most_output(model)?;
         let covered = available.plan_tokens.min(prompt);
         let covered_output = (available.plan_tokens - covered).min(all);
@@ -151,18 +170,20 @@ impl CompletionRequest {
         }
         let completion = output_tokens.checked_mul(self.choices)?;
         let plan_tokens = available.plan_tokens.min(prompt.checked_add(completion)?);
-        let usd = rating::overage(&worst(prompt, completion), price, plan_tokens)?;
+        let tokens = worst(prompt, completion);
+        let usd = rating::overage(&tokens, price, plan_tokens)?;
         Some(WorstCase {
             output_tokens,
             clamped: output_tokens < self.max_output_tokens.unwrap_or(all / self.choices),
             full: completion == all,
             hold: Funds { usd, plan_tokens },
+            tokens,
         })
     }
 
-    /// All that the request asks for, of an account that has `plan_tokens`, or where those can't be had, at list price.
-    pub(crate) fn wanted(&self, model: &Model, plan_tokens: u64) -> Funds {
-        let (prompt, all) = (self.prompt_tokens_bound(model), self.most_output(model).unwrap_or(0));
+    /// All that the request asks for with a prompt of up to `prompt` tokens, of an account that has `plan_tokens`, or where those can't be had, at list price.
+    pub(crate) fn wanted(&self, model: &Model, prompt: u64, plan_tokens: u64) -> Funds {
+        let all = self.most_output(model).unwrap_or(0);
         let plan_tokens = plan_tokens.min(prompt.saturating_add(all));
         let usd = rating::overage(&worst(prompt, all), &model.price, plan_tokens).unwrap_or_default();
         Funds { usd, plan_tokens }
@@ -176,14 +197,14 @@ impl CompletionRequest {
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
     /// worst case says so. Every other byte is the client's.
-    pub(crate) fn upstream_body(&self, model: &Model, worst: &WorstCase) -> Result<Bytes, ApiError> {
+    pub(crate) fn upstream_body(&self, upstream_model: &str, worst: &WorstCase) -> Result<Bytes, ApiError> {
         let fields: Fields<'_> = json_edit::object(&self.body).map_err(|_| ApiError::internal())?;
         let whole: &RawValue = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
         let text = &self.body;
         let mut edits = Edits::default();
         let mut added = Vec::new();
-        if let Some(value) = fields.model.filter(|_| model.upstream_model() != self.model) {
-            edits.replace(text, value, json_string(model.upstream_model())?);
+        if let Some(value) = fields.model.filter(|_| upstream_model != self.model) {
+            edits.replace(text, value, json_string(upstream_model)?);
         }
         if self.stream && !self.include_usage {
             match fields.stream_options.filter(|value| value.get() != "null") {

@@ -1,78 +1,95 @@
 //! An answer in pieces, as server-sent events.
 //!
-//! The head of the answer waits for the upstream's first event: a 200 whose first event is an error is a failed request.
-//! From then on the status is out, so a failure is an `error` event and a proper end of the stream.
+//! The head of the answer waits for the upstream's first token: a 200 that breaks off before it is a failed request, and
+//! the next upstream may do better. From then on the status is out, so a failure is an `error` event and a proper end of
+//! the stream.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
-use schemas::event::Outcome;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::relay::{Relay, Step};
-use super::{Job, Reply, explain, not_durable};
+use super::relay::{Relay, Step, Terms};
+use super::route::Route;
+use super::{Job, Reply, not_durable};
 use crate::body::{BodySender, channel};
 use crate::error::ApiError;
-use crate::meter::Ending;
 use crate::sse::SseSplitter;
-use crate::upstream::UpstreamAnswer;
+use crate::upstream::{CallError, ReadError, UpstreamAnswer};
+
+/// What comes before the first token (the role, say) is held back, unless it is more than this.
+const MAX_HELD_BACK_BYTES: usize = 64 << 10;
 
 /// How the upstream's stream ended.
 enum End {
     Whole,
+    /// It went on beyond the hold.
+    Cut,
     ClientGone,
-    Failed(String),
+    Failed(Failure),
+}
+
+/// How an upstream failed in the middle of its answer.
+struct Failure {
+    what: String,
+    is_late: bool,
+}
+
+impl Failure {
+    fn of(what: &str) -> End {
+        End::Failed(Self { what: what.to_owned(), is_late: false })
+    }
+}
+
+/// A stream that has begun.
+struct Begun {
+    source: Source,
+    relay: Relay,
+    first: Bytes,
+    /// Where the first bytes are all.
+    end: Option<End>,
 }
 
 pub(super) async fn run(job: Job, mut reply: Reply) {
     if reply.is_closed() {
-        let ending = Ending::free(Outcome::ClientGone);
-        return job.fail(ending, reply, ApiError::internal()).await;
+        return job.gone(false, reply).await;
     }
-    let mut relay = Relay::new(
-        job.meter.admitted().model.clone(),
-        job.upstream_model.clone(),
-        job.request.include_usage,
-        job.prompt_estimate,
-        job.max_output(),
-    );
-    let called = tokio::select! {
-        () = reply.closed() => return job.fail(relay.client_gone(), reply, ApiError::internal()).await,
-        called = job.upstream.complete(job.body.clone()) => called,
+    let terms = Terms {
+        model: job.meter.admitted().model.clone(),
+        include_usage: job.request.include_usage,
+        choices: job.request.choices,
+        held: job.meter.held(),
     };
-    let answer = match called {
-        Ok(answer) => answer,
-        Err(error) => {
-            return match explain(&job.upstream, error) {
-                Err(error) => job.fail(Ending::free(Outcome::UpstreamFailed), reply, error).await,
-                Ok(response) => {
-                    let recorded = job.meter.finish(Ending::free(Outcome::UpstreamFailed)).await;
-                    let _ = reply.send(recorded.map(|_| response).map_err(|_| not_durable()));
-                }
-            };
-        }
+    let begun = tokio::select! {
+        () = reply.closed() => None,
+        begun = job.routes.ask(|route, by| begin(route, by, &terms)) => Some(begun),
     };
-    let mut source = Source { answer, splitter: SseSplitter::default(), ended: false };
-    let first = tokio::select! {
-        () = reply.closed() => return job.fail(relay.client_gone(), reply, ApiError::internal()).await,
-        first = first_bytes(&mut source, &mut relay) => first,
-    };
-    let (first, done) = match first {
-        Ok(first) => first,
-        Err(what) => {
-            tracing::warn!(upstream = job.upstream.name(), what, "upstream failed before its first token");
-            let error = ApiError::upstream_failed(format!("The model's server {what}. Try again."));
-            return job.fail(Ending::free(Outcome::UpstreamFailed), reply, error).await;
-        }
+    let Begun { mut source, mut relay, first, end } = match begun {
+        None => return job.gone(true, reply).await,
+        Some(Err(error)) => return job.refused(error, reply).await,
+        Some(Ok(begun)) => begun,
     };
     let (sender, body) = channel();
-    if reply.send(Ok(head(body))).is_err() || sender.send(first).await.is_err() {
-        finish(job, &relay, End::ClientGone, &sender).await;
-        return;
-    }
-    let end = if done { End::Whole } else { forward(&mut source, &mut relay, &sender).await };
+    let end = match end {
+        _ if reply.send(Ok(head(body))).is_err() || sender.send(first).await.is_err() => End::ClientGone,
+        Some(end) => end,
+        None => forward(&mut source, &mut relay, &sender).await,
+    };
+    // Whatever the upstream still does is of no use to anybody.
+    drop(source);
     finish(job, &relay, end, &sender).await;
+}
+
+/// Calls an upstream and waits for its first token.
+async fn begin(route: &Route, by: Instant, terms: &Terms) -> Result<Begun, CallError> {
+    let answer = route.upstream.complete(route.body.clone(), by).await?;
+    let mut source = Source { answer, splitter: SseSplitter::default(), ended: false };
+    let mut relay = Relay::new(terms.clone(), route.model.clone());
+    let (first, end) = first_bytes(&mut source, &mut relay).await?;
+    source.answer.has_begun();
+    Ok(Begun { source, relay, first, end })
 }
 
 /// The upstream's answer as events.
@@ -84,38 +101,55 @@ struct Source {
 
 impl Source {
     /// What to do next; `None` at the end of the upstream's bytes.
-    async fn step(&mut self, relay: &mut Relay) -> Option<Step> {
+    async fn step(&mut self, relay: &mut Relay) -> Result<Option<Step>, ReadError> {
         loop {
             let event = if self.ended { self.splitter.finish() } else { self.splitter.next() };
             if let Some(event) = event {
-                return Some(relay.event(event));
+                return Ok(Some(relay.event(event)));
             }
             if self.ended {
-                return None;
+                return Ok(None);
             }
-            match self.answer.chunk().await {
-                Ok(None) => self.ended = true,
-                Ok(Some(chunk)) => {
+            match self.answer.chunk().await? {
+                None => self.ended = true,
+                Some(chunk) => {
                     if self.splitter.push(&chunk).is_err() {
-                        return Some(Step::Failed("sent an endless event".to_owned()));
+                        return Ok(Some(Step::Failed("sent an endless event".to_owned())));
                     }
                 }
-                Err(error) => return Some(Step::Failed(error.to_string())),
             }
         }
     }
 }
 
-/// The first bytes for the client, and whether they are all. An upstream that fails before them has failed the request.
-async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, bool), String> {
+/// The bytes up to the first token, and the end where they are all. Comments that come before it only keep the upstream's
+/// connection alive.
+async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, Option<End>), CallError> {
+    let nothing = || CallError::NoAnswer("ended its answer before it began".to_owned());
+    let mut held_back = BytesMut::new();
     loop {
-        match source.step(relay).await {
-            Some(Step::Send(bytes)) => return Ok((bytes, false)),
-            Some(Step::Nothing) => {}
-            Some(Step::Done) => return Ok((Bytes::new(), true)),
-            Some(Step::Failed(what)) => return Err(what),
-            None => return Err("ended its answer before it began".to_owned()),
-        }
+        let step = source.step(relay).await.map_err(|error| match error {
+            ReadError::Late(after) | ReadError::Idle(after) => CallError::Timeout(after),
+            ReadError::Broken(detail) => CallError::Broken { detail, begun: false },
+        })?;
+        let end = match step {
+            Some(Step::Nothing | Step::Comment(_)) => continue,
+            Some(Step::Send(bytes)) => {
+                held_back.extend_from_slice(&bytes);
+                if !relay.has_begun() && held_back.len() < MAX_HELD_BACK_BYTES {
+                    continue;
+                }
+                None
+            }
+            Some(Step::Done) if relay.has_begun() => Some(End::Whole),
+            Some(Step::Cut(bytes)) => {
+                held_back.extend_from_slice(&bytes);
+                Some(End::Cut)
+            }
+            Some(Step::Failed(what)) => return Err(CallError::NoAnswer(what)),
+            Some(Step::Done) | None => return Err(nothing()),
+        };
+        return Ok((held_back.freeze(), end));
     }
 }
 
@@ -125,33 +159,57 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
             () = sender.closed() => return End::ClientGone,
             step = source.step(relay) => step,
         };
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                let is_late = !matches!(error, ReadError::Broken(_));
+                return End::Failed(Failure { what: error.to_string(), is_late });
+            }
+        };
         match step {
-            Some(Step::Send(bytes)) => {
+            Some(Step::Send(bytes) | Step::Comment(bytes)) => {
                 if sender.send(bytes).await.is_err() {
                     return End::ClientGone;
                 }
             }
             Some(Step::Nothing) => {}
             Some(Step::Done) => return End::Whole,
-            Some(Step::Failed(what)) => return End::Failed(what),
+            Some(Step::Cut(bytes)) => {
+                return if sender.send(bytes).await.is_ok() { End::Cut } else { End::ClientGone };
+            }
+            Some(Step::Failed(what)) => return Failure::of(&what),
             None if relay.is_whole() => return End::Whole,
-            None => return End::Failed("ended its answer in the middle".to_owned()),
+            None => return Failure::of("ended its answer in the middle"),
         }
     }
 }
 
 /// Records the request, then sends the last bytes.
 async fn finish(job: Job, relay: &Relay, end: End, sender: &BodySender) {
+    let upstream = job.routes.current().upstream.name();
+    let is_asked = !relay.is_measured() && !matches!(end, End::Failed(_));
+    let prompt = if is_asked { job.prompt_tokens().await } else { 0 };
     let (ending, error) = match end {
-        End::Whole => (relay.completed(), None),
-        End::ClientGone => (relay.client_gone(), None),
-        End::Failed(what) => {
-            tracing::warn!(upstream = job.upstream.name(), what, "upstream failed in the middle of its answer");
-            let message = "The model's server broke off its answer. What was delivered is charged.";
-            (relay.upstream_failed(), Some(ApiError::upstream_failed(message)))
+        End::Whole => (relay.completed(prompt), None),
+        End::Cut => {
+            tracing::warn!(upstream, "upstream went on beyond max_tokens and was cut");
+            (relay.cut(prompt), None)
+        }
+        End::ClientGone => (relay.client_gone(prompt), None),
+        End::Failed(Failure { what, is_late }) => {
+            tracing::warn!(upstream, what, "upstream failed in the middle of its answer");
+            let error = match is_late {
+                true => ApiError::upstream_timeout(
+                    "The model's server stopped in the middle of its answer. What was delivered is charged.",
+                ),
+                false => {
+                    ApiError::upstream_failed("The model's server broke off its answer. What was delivered is charged.")
+                }
+            };
+            (relay.upstream_failed(), Some(error))
         }
     };
-    let last = match (job.meter.finish(ending).await, error) {
+    let last = match (job.finish(ending).await, error) {
         (Err(_), _) => error_event(&not_durable()),
         (Ok(_), Some(error)) => error_event(&error),
         (Ok(cost), None) => relay.ending_bytes(&ending, cost),

@@ -45,12 +45,6 @@ pub(crate) fn normalise(usage: &RawValue) -> Option<TokenCounts> {
     counts.is_consistent().then_some(counts)
 }
 
-/// A local count where the upstream sent none: a token is four bytes of English text on average. Used only for charges
-/// marked `estimated`.
-pub(crate) fn estimate_tokens(bytes: u64) -> u64 {
-    bytes.div_ceil(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

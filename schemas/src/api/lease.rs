@@ -29,6 +29,11 @@ impl Funds {
         Some(Self { usd, plan_tokens: self.plan_tokens.checked_add(other.plan_tokens)? })
     }
 
+    /// So many times as much; `None` beyond exact money.
+    pub fn times(self, factor: u32) -> Option<Self> {
+        (1..factor).try_fold(self, |sum, _| sum.plus(self))
+    }
+
     /// The difference, each part zero where the other side has more.
     #[must_use]
     pub fn less(self, other: Self) -> Self {

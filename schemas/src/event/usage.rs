@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::usage::{Price, TokenCounts};
 use crate::{EventId, KeyId, LeaseId, LotId, RequestId, Timestamp, Usd};
 
-/// The version of the outcome policy (what is charged for each [`Outcome`]) that this build applies.
-pub const OUTCOME_POLICY: u32 = 1;
+/// The version of the outcome policy (what is charged for each [`Outcome`]) that this build applies. Version 1 knew no
+/// [`Outcome::Cut`] and counted four bytes as a token; `docs/OUTCOMES.md` says what this one charges.
+pub const OUTCOME_POLICY: u32 = 2;
 
 /// How an admitted request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

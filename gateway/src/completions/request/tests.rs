@@ -14,6 +14,7 @@ fn model() -> Model {
         id: "m".into(),
         upstream: "u".into(),
         upstream_model: Some("um".into()),
+        fallbacks: Vec::new(),
         context_tokens: 1_000,
         max_output_tokens: 100,
         price: Price { input: price("1"), cached_input: price("0.1"), output: price("2") },
@@ -66,8 +67,9 @@ fn bytes_that_are_no_text_are_the_client_s_fault_wherever_they_stand() {
 fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
     let check = |body: &str, available: &str, expected: &str| {
         let request = parse(body).unwrap();
-        let worst = request.worst_case(&model(), funds(available, 0)).unwrap();
-        assert_eq!(request.upstream_body(&model(), &worst).unwrap(), expected.as_bytes());
+        let prompt = request.prompt_tokens_bound(&model());
+        let worst = request.worst_case(&model(), prompt, funds(available, 0)).unwrap();
+        assert_eq!(request.upstream_body("um", &worst).unwrap(), expected.as_bytes());
     };
     check(
         r#"{"tools":[{"x":1.0}], "model" : "m","messages":[{"content":"ü\u00fc"}],"temperature":1e0}"#,
@@ -126,12 +128,15 @@ fn funds(usd: &str, plan_tokens: u64) -> Funds {
 fn the_worst_case_is_prompt_bound_plus_all_choices() {
     let check = |body: &str, available: Funds, expected: Option<(u64, bool, Funds)>| {
         let request = parse(body).unwrap();
-        let expected =
-            expected.map(|(output_tokens, clamped, hold)| WorstCase { output_tokens, clamped, full: !clamped, hold });
-        assert_eq!(request.worst_case(&model(), available), expected, "{body} with {available:?}");
-        if let Some(WorstCase { full: true, hold, .. }) = expected {
-            let plan_tokens = available.plan_tokens;
-            assert_eq!(request.wanted(&model(), plan_tokens), hold, "{body} with {available:?}");
+        let prompt = request.prompt_tokens_bound(&model());
+        let worst = request.worst_case(&model(), prompt, available);
+        let found = worst.map(|worst| (worst.output_tokens, worst.clamped, worst.hold));
+        assert_eq!(found, expected, "{body} with {available:?}");
+        let Some(worst) = worst else { return };
+        assert_eq!((worst.full, worst.tokens.prompt), (!worst.clamped, prompt), "{body} with {available:?}");
+        if worst.full {
+            let wanted = request.wanted(&model(), prompt, available.plan_tokens);
+            assert_eq!(wanted, worst.hold, "{body} with {available:?}");
         }
     };
     let money = |available: &str, body: &str, expected: Option<(u64, bool, &str)>| {
@@ -177,7 +182,8 @@ proptest! {
         let body = format!(r#"{{"model":"m","messages":[{{}}],"n":{choices}}}"#);
         let available = Funds { usd: schemas::Usd::from_pico(pico), plan_tokens };
         let model = model();
-        if let Some(worst) = parse(&body).unwrap().worst_case(&model, available) {
+        let request = parse(&body).unwrap();
+        if let Some(worst) = request.worst_case(&model, request.prompt_tokens_bound(&model), available) {
             prop_assert!(available.covers(worst.hold));
             let tokens = TokenCounts {
                 prompt,
@@ -217,14 +223,32 @@ fn a_prompt_is_bounded_by_its_bytes_only_where_all_of_it_is_text() {
 }
 
 #[test]
-fn an_estimated_prompt_is_never_above_the_hold() {
-    let check = |content: &str, expected: u64| {
+fn a_counted_prompt_is_never_above_the_hold() {
+    let check = |content: &str, most: u64, expected: u64| {
         let body = format!(r#"{{"model":"m","messages":[{{"content":"{content}"}}]}}"#);
-        let request = parse(&body).unwrap();
-        assert_eq!(request.prompt_tokens_estimate(&model()), expected, "{} bytes", body.len());
-        assert!(expected <= request.prompt_tokens_bound(&model()));
+        assert_eq!(parse(&body).unwrap().prompt_tokens_counted(most), expected, "{content}");
     };
-    check("", 11);
-    check(&"x".repeat(960), 251);
-    check(&"x".repeat(1_000_000), 1_000);
+    check("", 100, 4);
+    check("hello", 100, 5);
+    check("hello", 3, 3);
+    check(&"hello ".repeat(1_000), 1_000, 1_000);
+}
+
+/// Near the end of a balance a prompt is counted, not measured by its bytes.
+#[test]
+fn a_counted_bound_is_for_those_who_can_pay_for_it() {
+    let check = |message: &str, available: &str, expected: Option<u64>| {
+        let body = format!(r#"{{"model":"m","messages":[{message}]}}"#);
+        let bound = parse(&body).unwrap().prompt_tokens_counted_bound(&model(), funds(available, 0));
+        assert_eq!(bound, expected, "{body} with {available}");
+    };
+    let hello = format!(r#"{{"content":"{}"}}"#, "hello ".repeat(60).trim_end());
+    // 64 tokens; a third and eight more for other tokenizers.
+    check(&hello, "0.000064", Some(93));
+    check(&hello, "0.000063", None);
+    check(&hello, "0", None);
+    check(&hello, "-1", None);
+    // Bytes are the better bound of a short prompt, and nothing bounds an image.
+    check(r#"{"content":"hi"}"#, "1", Some(14));
+    check(r#"{"content":[{"type":"image_url"}]}"#, "1", None);
 }
