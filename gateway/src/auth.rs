@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounting::api_key::ApiKey;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -28,7 +29,8 @@ pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Reques
     }
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+/// The API key that a request presents, whoever's it may be.
+pub(crate) fn presented(headers: &HeaderMap) -> Result<ApiKey, ApiError> {
     let header = headers
         .get(header::AUTHORIZATION)
         .ok_or_else(|| ApiError::invalid_api_key("There is no API key. Send it as `Authorization: Bearer mh-sk-…`."))?;
@@ -36,10 +38,13 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError
         header.to_str().ok().and_then(bearer).ok_or_else(|| {
             ApiError::invalid_api_key("The Authorization header is not of the form `Bearer mh-sk-…`.")
         })?;
-    let key = accounting::api_key::parse(key).ok_or_else(|| {
+    accounting::api_key::parse(key).ok_or_else(|| {
         ApiError::invalid_api_key("The API key is mistyped: it is not one that this service issues. Copy it again.")
-    })?;
-    let hash = key.hash(app.key_pepper.expose().as_bytes());
+    })
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let hash = presented(headers)?.hash(app.key_pepper.expose().as_bytes());
     let unknown = || ApiError::invalid_api_key("The API key is unknown or was revoked. Issue a new one.");
     match app.accounts.find(hash).await {
         Ok(caller) => caller.ok_or_else(unknown),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -21,13 +21,13 @@ use schemas::catalogue::Model;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::accounts::Caller;
+use crate::accounts::{Caller, Running};
 use crate::app::{App, not_recordable};
-use crate::body;
 use crate::error::ApiError;
 use crate::limits::TooMany;
-use crate::meter::{Admitted, Ending, Meter};
+use crate::meter::{Admitted, Ending, Meter, Told};
 use crate::upstream::{CallError, Upstream};
+use crate::{auth, body, idempotency};
 use request::{CompletionRequest, WorstCase};
 
 /// The largest request body, in bytes: room for a few images.
@@ -48,13 +48,54 @@ struct Job {
 /// Where the answer's head goes. Closed when the client has gone away.
 type Reply = oneshot::Sender<Result<Response, ApiError>>;
 
+/// A request that was received within the account's limits.
+pub(crate) struct Asked {
+    running: Running,
+    body: Bytes,
+}
+
+impl Asked {
+    /// As it was sent.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
-    body: Body,
+    request: Request,
 ) -> Response {
-    match admit(&app, &caller, request_id, body).await {
+    let (head, body) = request.into_parts();
+    let received = async {
+        let key = idempotency::key(&head.headers)?;
+        let key = key.map(|key| Ok((auth::presented(&head.headers)?, key))).transpose()?;
+        Ok((key, receive(&caller, body).await?))
+    };
+    match received.await {
+        Err::<_, ApiError>(error) => error.into_response(),
+        Ok((None, asked)) => answer(&app, &caller, request_id, asked, None).await,
+        Ok((Some((api_key, key)), asked)) => idempotency::once(app, caller, request_id, asked, (&api_key, key)).await,
+    }
+}
+
+async fn receive(caller: &Caller, body: Body) -> Result<Asked, ApiError> {
+    may_use(caller.account.status())?;
+    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
+    let body = body::read(body, MAX_BODY_BYTES).await?;
+    Ok(Asked { running, body })
+}
+
+/// Answers a request. `told` hears whether it was charged.
+pub(crate) async fn answer(
+    app: &App,
+    caller: &Caller,
+    request_id: RequestId,
+    asked: Asked,
+    told: Option<Told>,
+) -> Response {
+    match admit(app, caller, request_id, asked, told).await {
         Err(error) => error.into_response(),
         Ok(job) => {
             let (reply, answer) = oneshot::channel();
@@ -75,10 +116,13 @@ pub(crate) async fn create(
     }
 }
 
-async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) -> Result<Job, ApiError> {
-    may_use(caller.account.status())?;
-    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
-    let body = body::read(body, MAX_BODY_BYTES).await?;
+async fn admit(
+    app: &App,
+    caller: &Caller,
+    request_id: RequestId,
+    Asked { running, body }: Asked,
+    told: Option<Told>,
+) -> Result<Job, ApiError> {
     let request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
@@ -95,7 +139,7 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     };
     // The last question before the upstream is called: whatever comes of that call can be recorded.
     let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told);
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })

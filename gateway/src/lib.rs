@@ -13,6 +13,7 @@ mod completions;
 mod context;
 pub mod demo;
 mod error;
+mod idempotency;
 mod invoices;
 mod json_edit;
 pub mod ledger_http;

@@ -1,6 +1,6 @@
 //! One terminal usage event per admitted request (I10), durable before the last byte of the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use eventlog::Record;
@@ -73,7 +73,27 @@ impl Ending {
     pub(crate) fn free(outcome: Outcome) -> Self {
         Self { outcome, accuracy: Accuracy::Estimated, tokens: TokenCounts::default() }
     }
+
+    /// What its event is once it is durable. An answer is one however little it took.
+    fn recorded(&self) -> Recorded {
+        let free = self.outcome != Outcome::Completed && self.tokens == TokenCounts::default();
+        if free { Recorded::Free } else { Recorded::Charged }
+    }
 }
+
+/// What became of a request's event, for whoever decides what a repeat of the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It charges nothing.
+    Free,
+    /// It charges what was used.
+    Charged,
+    /// It may have become durable or not.
+    Unknown,
+}
+
+/// Where a meter tells it; empty for a request that was not admitted.
+pub(crate) type Told = Arc<OnceLock<Recorded>>;
 
 /// The event could not be made durable, so the answer must not end as if it were.
 #[derive(Debug, Error)]
@@ -89,6 +109,7 @@ pub(crate) struct Meter {
     hold: Hold,
     room: Room,
     _running: Running,
+    told: Option<Told>,
     started_at: Timestamp,
     started: Instant,
 }
@@ -96,7 +117,12 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, room, _running: running, started_at, started: Instant::now() }
+        Self { recorder, admitted, hold, room, _running: running, told: None, started_at, started: Instant::now() }
+    }
+
+    /// Tells also `told` what becomes of the event.
+    pub(crate) fn telling(self, told: Option<Told>) -> Self {
+        Self { told, ..self }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {
@@ -104,7 +130,17 @@ impl Meter {
     }
 
     /// Records the request's one terminal event and settles its hold. Returns the cost when the event is durable.
-    pub(crate) async fn finish(self, ending: Ending) -> Result<Usd, NotDurable> {
+    pub(crate) async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
+        let told = self.told.take();
+        let finished = self.record(ending).await;
+        if let Some(told) = told {
+            let recorded = if finished.is_err() { Recorded::Unknown } else { ending.recorded() };
+            let _ = told.set(recorded);
+        }
+        finished
+    }
+
+    async fn record(self, ending: Ending) -> Result<Usd, NotDurable> {
         let cost = accounting::rating::cost(&ending.tokens, &self.admitted.price).unwrap_or_default();
         let event = self.event(ending, cost);
         let payload = match event.encode() {

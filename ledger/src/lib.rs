@@ -20,6 +20,9 @@ pub mod store;
 
 pub use feed::{Applied, Feed};
 pub use outside::{Outside, System};
-pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts, Renewals, monthly};
+pub use service::{APPLY_TIMEOUT, Ledger, LedgerError, Parts, Renewals, monthly, sweep_answers};
 pub use sink::LedgerSink;
-pub use store::{InvoiceRow, InvoiceStore, PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoredQuarantine};
+pub use store::{
+    AnswerStore, ClaimTimes, InvoiceRow, InvoiceStore, PostgresStore, Snapshot, SqliteStore, Store, StoreError,
+    StoredQuarantine,
+};

@@ -1,7 +1,9 @@
 //! What the ledger asks of its database. Two adapters: [`sqlite`] for one process, [`postgres`] for any number.
 //!
-//! Everything here but the contacts is a projection: drop it, fold the log again, and it is the same to the last digit.
+//! Everything here but the contacts and the answers kept for a repeat is a projection: drop it, fold the log again, and it is
+//! the same to the last digit.
 
+mod answers;
 pub mod commit;
 mod invoices;
 pub mod postgres;
@@ -19,6 +21,7 @@ use schemas::event::KeyHash;
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
 
+pub use answers::{AnswerStore, ClaimTimes};
 pub use commit::Commit;
 pub use invoices::{InvoiceRow, InvoiceStore, Invoiced};
 pub use postgres::PostgresStore;
@@ -123,7 +126,7 @@ pub enum Fate {
 /// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
 /// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
-pub trait Store: InvoiceStore + Send + Sync + 'static {
+pub trait Store: AnswerStore + InvoiceStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 
@@ -179,7 +182,7 @@ pub trait Store: InvoiceStore + Send + Sync + 'static {
     /// All that it holds, as of now, for an audit.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Drops everything but the contacts, which the log does not hold, and makes the tables anew: the position of record
+    /// Drops everything but the contacts and answers, which the log does not hold, and makes the tables anew: the position of record
     /// is the log's begin again. Whatever moment it is cut short at, opening the store and calling it again is right.
     async fn reset(&self) -> Result<(), StoreError>;
 

@@ -90,6 +90,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     // A long log takes its time, and a stop does not wait for it: what is not folded now is folded at the next start.
     let Some(embedded) = stop.run_until_cancelled(start).await.transpose()? else { return Ok(()) };
     shared::invoices(&config, &embedded.ledger, &stop);
+    shared::sweep_answers(&embedded.ledger, &stop);
     let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
 
     let control_secret = Secret::new(fresh_secret());
@@ -117,6 +118,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         usage_log: gateway::UsageLog::Direct(embedded.log.clone()),
         waiting: gateway::Waiting::default(),
         key_pepper: embedded.key_pepper.clone(),
+        idempotency: config.idempotency,
         source: "/modelhub/embedded".to_owned(),
         context: outside::gateway(),
     });

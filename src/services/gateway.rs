@@ -46,6 +46,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         usage_log: UsageLog::Spooled(Arc::clone(&spool)),
         waiting,
         key_pepper,
+        idempotency: config.idempotency,
         source: format!("/modelhub/gateway/{instance}"),
         context: outside::gateway(),
     });

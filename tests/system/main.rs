@@ -9,6 +9,7 @@ mod client;
 mod compose;
 mod conformance;
 mod export;
+mod idempotency;
 mod invoices;
 mod kills;
 mod limits;

@@ -15,7 +15,8 @@ pub(super) async fn reset(pool: &SqlitePool) -> Result<(), StoreError> {
             .await
             .map_err(failed)?;
     }
-    let forget = query("DELETE FROM _sqlx_migrations WHERE description <> $1").bind(KEPT);
+    let [answers, contacts] = KEPT;
+    let forget = query("DELETE FROM _sqlx_migrations WHERE description NOT IN ($1, $2)").bind(answers).bind(contacts);
     forget.execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
     // Who opens the store after a crash right here does the same.
