@@ -367,3 +367,58 @@ async fn a_request_that_is_sent_until_it_is_answered_is_charged_once_whatever_di
     let report: Value = books::applied(&system).await;
     assert_eq!(report["clean"], true, "{report:#}");
 }
+
+/// Two gateways, of which each thinks that the request is its own: both have run it, and one of them is charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_two_gateways_ran_is_charged_once() {
+    let (upstream, base_url) = Upstream::start().await;
+    let configuration = configuration(&base_url, "hold_ms = 1000");
+    let system = System::distributed_on(tests::kafka::cluster().await, &configuration, &[]).await;
+    let second = system.another_gateway().await;
+    let (account, client) = system.open_account("owner@example.com").await;
+    let gateways = [&system.address, &second.address].map(|address| Client::new(address, &client.key));
+    let dearer = WHOLE.replace(r#""completion_tokens":3"#, r#""completion_tokens":4"#);
+    let begin = |key: &'static str, called: usize| {
+        let (client, upstream) = (gateways[0].clone(), upstream.clone());
+        async move {
+            upstream.next(slow(Script::json(200, WHOLE), Duration::from_secs(1)));
+            let running = tokio::spawn(async move { once(&client, key, &body(false, "hi")).await });
+            while upstream.requests() < called {
+                sleep(Duration::from_millis(5)).await;
+            }
+            running
+        }
+    };
+
+    // The event is durable, and the ledger can't be told of the answer; then the gateway dies.
+    let running = begin("k1", 1).await;
+    system.service("ledger").pause();
+    let first = running.await.expect("an answer");
+    assert_eq!((first.status, first.charge().cost), (StatusCode::OK, price()));
+    system.service("gateway").kill9().await;
+    system.service("ledger").resume();
+    system.start_service_again("gateway").await;
+    upstream.next(Script::json(200, &dearer));
+    let again = once(&gateways[1], "k1", &body(false, "hi")).await;
+    assert_eq!((again.status, is_replayed(&again), again.charge().completion), (StatusCode::OK, false, 4));
+    assert_eq!(again.header("x-request-id"), first.header("x-request-id"));
+    assert_replay(&again, &once(&gateways[0], "k1", &body(false, "hi")).await);
+
+    // The first one stands still while the second runs it, and then goes on.
+    let running = begin("k2", 3).await;
+    system.service("gateway").pause();
+    upstream.next(Script::json(200, &dearer));
+    let taken_over = once(&gateways[1], "k2", &body(false, "hi")).await;
+    assert_eq!((taken_over.status, is_replayed(&taken_over)), (StatusCode::OK, false));
+    system.service("gateway").resume();
+    let late = running.await.expect("an answer");
+    assert_eq!((late.status, late.header("x-request-id")), (StatusCode::OK, taken_over.header("x-request-id")));
+    assert_replay(&taken_over, &once(&gateways[0], "k2", &body(false, "hi")).await);
+
+    // Charged is what posted first.
+    is_charged(&system, &account, &[(&first, price()), (&taken_over, Decimal::new(15, 6))]).await;
+    sleep(Duration::from_secs(1)).await;
+    is_charged(&system, &account, &[(&first, price()), (&taken_over, Decimal::new(15, 6))]).await;
+    let report = books::applied(&system).await;
+    assert_eq!(report["clean"], true, "{report:#}");
+}
