@@ -9,9 +9,10 @@ use gateway::ledger_http::HttpLedger;
 use gateway::ports::{Ledger, LedgerError, StatsUnavailable, UsageStats};
 use projector::{Postings, PostingsUnavailable, UsageStore};
 use schemas::api::{
-    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, Command, Done, EndAnswer, GrantCredit, Granted,
-    HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey,
-    KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount, Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, PostedAmount,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, Position, Usd};
@@ -70,6 +71,14 @@ impl Ledger for InProcessLedger {
 
     async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError> {
         self.0.keys(account).await.map_err(error)
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
+        self.0.lease(request).await.map_err(error)
+    }
+
+    async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError> {
+        self.0.close_leases(close).await.map_err(error)
     }
 
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {

@@ -13,6 +13,7 @@ mod document;
 mod fold;
 mod invoice;
 mod journal;
+pub mod lease;
 mod lots;
 mod outcome;
 mod payment;

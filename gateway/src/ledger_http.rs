@@ -10,9 +10,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use schemas::api::{
-    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, Command, Done, EndAnswer, GrantCredit, Granted,
-    HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey,
-    KeyInfo, KeyView, OpenAccount, OpenedAccount, PostedAmount, Refusal, Statement, StatementQuery,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, PostedAmount,
+    Refusal, Statement, StatementQuery,
 };
 use schemas::config::{Secret, without_credentials};
 use schemas::event::KeyHash;
@@ -175,6 +176,14 @@ impl Ledger for HttpLedger {
 
     async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError> {
         self.get(&format!("/internal/v1/accounts/{account}/keys")).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
+        self.post("/internal/v1/leases", &request).await
+    }
+
+    async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError> {
+        self.post("/internal/v1/leases/close", &close).await
     }
 
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {

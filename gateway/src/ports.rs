@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, Command, Done, EndAnswer, GrantCredit, Granted,
-    HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey,
-    KeyInfo, KeyView, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -46,6 +47,10 @@ pub trait Ledger: Send + Sync + 'static {
     async fn grant_credit(&self, command: GrantCredit) -> Result<Granted, LedgerError>;
     /// An account's live keys.
     async fn keys(&self, account: AccountId) -> Result<Vec<KeyInfo>, LedgerError>;
+    /// Carries out a message about this gateway's lease on an account.
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError>;
+    /// Ends the leases of this gateway's earlier runs.
+    async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError>;
     /// Carries out a command on an account; returns when the ledger has applied it.
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError>;
     /// Claims an answer that is kept for a repeat, or says what there is. Of concurrent claims exactly one wins.

@@ -13,6 +13,8 @@
 //! | `GET /internal/v1/accounts/{id}/keys` | → [`KeyInfo`](schemas::api::KeyInfo)s: the live ones |
 //! | `POST /internal/v1/accounts/{id}/commands` | [`Command`] → [`Done`](schemas::api::Done) |
 //! | `POST /internal/v1/accounts/{id}/grants` | [`GrantCredit`] → [`Granted`](schemas::api::Granted) |
+//! | `POST /internal/v1/leases` | [`LeaseRequest`] → [`LeaseGrant`](schemas::api::LeaseGrant) |
+//! | `POST /internal/v1/leases/close` | [`CloseLeases`] → [`ClosedLeases`](schemas::api::ClosedLeases) |
 //! | `GET /internal/v1/keys/{hash}` | → [`KeyView`](schemas::api::KeyView), or `null` where no live key has that hash |
 //! | `GET /internal/v1/partitions/{number}/amounts?from=&to=` | → [`PostedAmount`](schemas::api::PostedAmount)s: what the records there posted |
 //! | `POST /internal/v1/answers/claim` | [`ClaimAnswer`](schemas::api::ClaimAnswer) → [`Claimed`](schemas::api::Claimed) |
@@ -36,7 +38,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
-use schemas::api::{Command, GrantCredit, IssueKey, OpenAccount, StatementQuery};
+use schemas::api::{CloseLeases, Command, GrantCredit, IssueKey, LeaseRequest, OpenAccount, StatementQuery};
 use schemas::config::Secret;
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, PartitionId, Timestamp};
@@ -60,6 +62,8 @@ pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
         .route("/accounts/{id}/keys", get(keys).post(issue_key))
         .route("/accounts/{id}/commands", post(execute))
         .route("/accounts/{id}/grants", post(grant_credit))
+        .route("/leases", post(lease))
+        .route("/leases/close", post(close_leases))
         .route("/keys/{hash}", get(find_key))
         .route("/partitions/{number}/amounts", get(amounts))
         .route("/invoices", get(invoices::list).post(invoices::issue))
@@ -141,6 +145,14 @@ async fn grant_credit(
 ) -> Answer {
     same_account(account, command.account_id)?;
     answer(service.grant_credit(command).await)
+}
+
+async fn lease(State(service): Service, Body(request): Body<LeaseRequest>) -> Answer {
+    answer(service.lease(request).await)
+}
+
+async fn close_leases(State(service): Service, Body(close): Body<CloseLeases>) -> Answer {
+    answer(service.close_leases(close).await)
 }
 
 async fn find_key(State(service): Service, Segment(hash): Segment<KeyHash>) -> Answer {

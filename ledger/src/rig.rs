@@ -73,6 +73,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&clock) as Arc<dyn Outside>,
             apply_timeout: options.apply_timeout,
+            lease_ttl: crate::LEASE_TTL,
         }));
         Self { ledger, store, log, feed, clock, stop, _folder: folder }
     }
@@ -92,6 +93,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
             apply_timeout: APPLY_TIMEOUT,
+            lease_ttl: crate::LEASE_TTL,
         })
     }
 
@@ -105,6 +107,7 @@ impl Rig {
             pepper: Secret::new(PEPPER.into()),
             outside: Arc::clone(&self.clock) as Arc<dyn Outside>,
             apply_timeout: APPLY_TIMEOUT,
+            lease_ttl: crate::LEASE_TTL,
         }))
     }
 

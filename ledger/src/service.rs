@@ -6,6 +6,7 @@ mod command;
 mod commands;
 mod contact;
 mod invoices;
+mod leases;
 mod open;
 mod outcome;
 mod questions;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use self::answers::sweep_answers;
 pub use self::invoices::monthly;
+pub use self::leases::LEASE_TTL;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +98,8 @@ pub struct Parts {
     pub outside: Arc<dyn Outside>,
     /// How long a command waits for its event to be applied; [`APPLY_TIMEOUT`] but for a reason.
     pub apply_timeout: Duration,
+    /// For how long a gateway may admit requests on a lease that it can't renew.
+    pub lease_ttl: Duration,
 }
 
 /// The ledger's service. Has no `Debug`: it holds the pepper.

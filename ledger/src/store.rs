@@ -6,6 +6,7 @@
 mod answers;
 pub mod commit;
 mod invoices;
+mod leases;
 pub mod postgres;
 mod read;
 mod schema;
@@ -24,6 +25,7 @@ use thiserror::Error;
 pub use answers::{AnswerStore, ClaimTimes};
 pub use commit::Commit;
 pub use invoices::{InvoiceRow, InvoiceStore, Invoiced};
+pub use leases::{Draw, LeaseStore, Leased, LeasedGateway};
 pub use postgres::PostgresStore;
 pub use snapshot::{Snapshot, StoredQuarantine};
 pub use sqlite::SqliteStore;
@@ -126,7 +128,7 @@ pub enum Fate {
 /// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
 /// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
-pub trait Store: AnswerStore + InvoiceStore + Send + Sync + 'static {
+pub trait Store: AnswerStore + InvoiceStore + LeaseStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 
@@ -182,8 +184,9 @@ pub trait Store: AnswerStore + InvoiceStore + Send + Sync + 'static {
     /// All that it holds, as of now, for an audit.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Drops everything but the contacts and answers, which the log does not hold, and makes the tables anew: the position of record
-    /// is the log's begin again. Whatever moment it is cut short at, opening the store and calling it again is right.
+    /// Drops everything but the contacts, the leases and the kept answers, which the log does not hold, and makes the tables
+    /// anew: the position of record is the log's begin again. No lease is granted until it is where it was. Whatever moment
+    /// it is cut short at, opening the store and calling it again is right.
     async fn reset(&self) -> Result<(), StoreError>;
 
     /// Quarantined records in log order, after `after`, at most `limit`, each with where its event posted since.

@@ -7,6 +7,7 @@ mod answer;
 mod command;
 mod entry;
 mod invoice;
+mod lease;
 mod statement;
 mod stats;
 mod subscription;
@@ -22,6 +23,7 @@ pub use invoice::{
     Invoice, InvoiceHead, InvoiceItem, InvoiceLine, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices,
     IssuedInvoices,
 };
+pub use lease::{CloseLeases, ClosedLeases, Funds, LeaseGrant, LeaseRequest};
 pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, PostedAmount, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};
@@ -71,6 +73,24 @@ pub enum Refusal {
     UnknownInvoice {
         /// As it was asked for.
         number: u64,
+    },
+    /// The lease is not there, or has been closed: another one can be opened.
+    #[error("no open lease {lease_id} on account {account_id}; open another one")]
+    UnknownLease {
+        /// The lease.
+        lease_id: crate::LeaseId,
+        /// The account.
+        account_id: crate::AccountId,
+    },
+    /// A message about a lease came after a later one. What the later one was told holds.
+    #[error("message {seq} about lease {lease_id} came after message {last}")]
+    StaleLease {
+        /// The lease.
+        lease_id: crate::LeaseId,
+        /// This message.
+        seq: u64,
+        /// The last one that was heard.
+        last: u64,
     },
     /// The command makes no sense as it is.
     #[error("{field}: {detail}")]

@@ -40,6 +40,8 @@ pub struct Config {
     pub spool: Spool,
     /// Answers kept for whoever repeats a request under the same `Idempotency-Key`.
     pub idempotency: Idempotency,
+    /// What gateways may spend by themselves.
+    pub leases: Leases,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -61,8 +63,23 @@ impl Default for Config {
             invoices: Invoices::default(),
             spool: Spool::default(),
             idempotency: Idempotency::default(),
+            leases: Leases::default(),
             key_pepper: None,
         }
+    }
+}
+
+/// What gateways may spend by themselves.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Leases {
+    /// For how long a gateway that can't reach a ledger goes on admitting requests, in milliseconds.
+    pub ttl_ms: u32,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self { ttl_ms: 10_000 }
     }
 }
 

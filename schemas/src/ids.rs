@@ -93,6 +93,14 @@ typed_id! {
     LeaseId
 }
 typed_id! {
+    /// A gateway: the same through all restarts on its data folder.
+    GatewayId
+}
+typed_id! {
+    /// One run of a gateway, from its start to its end.
+    RunId
+}
+typed_id! {
     /// One request admitted by a gateway.
     RequestId
 }

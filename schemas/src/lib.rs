@@ -19,7 +19,10 @@ pub mod timestamp;
 pub mod usage;
 
 pub use event::{Event, EventData};
-pub use ids::{AccountId, AnswerId, DisputeId, EventId, KeyId, LeaseId, LotId, PaymentId, RequestId, SubscriptionId};
+pub use ids::{
+    AccountId, AnswerId, DisputeId, EventId, GatewayId, KeyId, LeaseId, LotId, PaymentId, RequestId, RunId,
+    SubscriptionId,
+};
 pub use log::{Offset, PartitionId, Position};
 pub use money::{UnitPrice, Usd};
 pub use month::Month;

@@ -60,6 +60,7 @@ impl Embedded {
             pepper: key_pepper.clone(),
             outside: Arc::new(System),
             apply_timeout: ledger::APPLY_TIMEOUT,
+            lease_ttl: ledger::LEASE_TTL,
         }));
         ledger.catch_up().await.context("folding the log")?;
         let postings = Arc::new(InProcessPostings(Arc::clone(&ledger)));

@@ -34,6 +34,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         pepper: key_pepper,
         outside: Arc::new(System),
         apply_timeout: ledger::APPLY_TIMEOUT,
+        lease_ttl: Duration::from_millis(config.leases.ttl_ms.into()),
     }));
     let Some(fits) = stop.run_until_cancelled(fits_the_log(&service)).await else { return Ok(()) };
     fits.context("postgres.url and kafka.topic")?;

@@ -61,8 +61,10 @@ impl IntoResponse for Failure {
         let (status, code, message) = match self {
             Self::Refused(refusal) => {
                 let status = match refusal {
-                    Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } => StatusCode::NOT_FOUND,
-                    Refusal::EmailTaken { .. } => StatusCode::CONFLICT,
+                    Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } | Refusal::UnknownLease { .. } => {
+                        StatusCode::NOT_FOUND
+                    }
+                    Refusal::EmailTaken { .. } | Refusal::StaleLease { .. } => StatusCode::CONFLICT,
                     Refusal::CreditTooLow { .. } => StatusCode::PAYMENT_REQUIRED,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
                         StatusCode::UNPROCESSABLE_ENTITY

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use accounting::{AccountState, ChainHash, Entry, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
 use bytes::Bytes;
 use eventlog::Batch;
-use schemas::api::EntryDetail;
-use schemas::{AccountId, Event, EventId, KeyId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
+use schemas::api::{EntryDetail, Funds};
+use schemas::{AccountId, Event, EventId, KeyId, LeaseId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
 
-use super::{InvoiceRow, StoredAccount};
+use super::{Draw, InvoiceRow, StoredAccount};
 
 /// The longest explanation kept with a quarantined record, in characters; a decoder may quote the record at length.
 const MAX_DETAIL_CHARACTERS: usize = 1_000;
@@ -46,6 +46,8 @@ pub struct Commit {
     pub quarantined: Vec<QuarantineRow>,
     /// Invoices that were issued.
     pub invoices: Vec<InvoiceRow>,
+    /// What was charged on leases, a row a lease, in the order of their ids.
+    pub draws: Vec<Draw>,
 }
 
 /// An event that posted.
@@ -125,6 +127,7 @@ impl Commit {
             transfers: Vec::with_capacity(folded.entries.len()),
             quarantined: Vec::new(),
             invoices: Vec::new(),
+            draws: Vec::new(),
         };
         for (id, after) in folded.accounts {
             commit.account(id, before.get(&id).map(|stored| &stored.state), after)?;
@@ -132,6 +135,7 @@ impl Commit {
         for (entry, record) in folded.entries.into_iter().zip(&batch.records) {
             commit.entry(entry, &record.payload);
         }
+        commit.draws = sum_of_draws(commit.draws)?;
         Some(commit)
     }
 
@@ -178,6 +182,11 @@ impl Commit {
             let position = Position { partition: self.partition, offset };
             self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
         }
+        if let Some(usage) = event.data.usage()
+            && let Some((lease_id, funding)) = Option::zip(usage.lease_id, usage.funding)
+        {
+            self.draws.push(Draw { lease_id, account_id: event.subject, funds: funding.into() });
+        }
         let transfers = (0..).zip(posting.transfers);
         let row = |(index, transfer)| TransferRow { event_id: event.id, offset, index, transfer };
         self.transfers.extend(transfers.map(row));
@@ -193,6 +202,18 @@ impl Commit {
             chain_tag: chain.tag(),
         });
     }
+}
+
+/// One row a lease and account; `None` beyond exact money.
+fn sum_of_draws(draws: Vec<Draw>) -> Option<Vec<Draw>> {
+    let mut sums: BTreeMap<(LeaseId, AccountId), Funds> = BTreeMap::new();
+    for draw in draws {
+        // What is below zero gives nothing back: no gateway of ours says that.
+        let funds = draw.funds.max(Funds::ZERO);
+        let sum = sums.entry((draw.lease_id, draw.account_id)).or_default();
+        *sum = sum.plus(funds)?;
+    }
+    Some(sums.into_iter().map(|((lease_id, account_id), funds)| Draw { lease_id, account_id, funds }).collect())
 }
 
 impl QuarantineRow {

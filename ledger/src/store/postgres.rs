@@ -5,6 +5,7 @@ mod as_is;
 mod audited;
 mod copy;
 mod invoices;
+mod leases;
 mod reset;
 mod stalled;
 mod write;

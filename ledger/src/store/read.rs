@@ -9,8 +9,9 @@ use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
 use schemas::{AccountId, EventId, KeyId, Offset, PartitionId, Position, Timestamp, Usd};
 use serde::Deserialize;
+use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, FromRow, Postgres, Sqlite, Type};
+use sqlx::{Database, Decode, Encode, FromRow, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
 use super::{Fate, Head, PostedEvent, StoreError, StoredAccount};
@@ -89,6 +90,19 @@ impl Type<Postgres> for Money {
 impl<'r> Decode<'r, Postgres> for Money {
     fn decode(value: <Postgres as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
         Ok(Self(Usd::from_decimal(<Decimal as Decode<'r, Postgres>>::decode(value)?)?))
+    }
+}
+
+impl Encode<'_, Sqlite> for Money {
+    fn encode_by_ref(&self, buffer: &mut <Sqlite as Database>::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        let pico = self.0.to_pico().ok_or_else(|| format!("{} USD is beyond what it keeps exactly", self.0))?;
+        <i64 as Encode<'_, Sqlite>>::encode(pico, buffer)
+    }
+}
+
+impl Encode<'_, Postgres> for Money {
+    fn encode_by_ref(&self, buffer: &mut <Postgres as Database>::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        <Decimal as Encode<'_, Postgres>>::encode(self.0.as_decimal(), buffer)
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) use self::statements::{
 };
 use super::{Head, InvoiceRow, StoreError};
 
-/// The tables that a reset keeps, and the migrations that made them.
-pub(super) const KEPT: [&str; 2] = ["answers", "contacts"];
+/// The migrations whose tables a reset keeps: the log does not hold what is in them.
+pub(super) const KEPT: [&str; 3] = ["answers", "contacts", "leases"];
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
 pub(super) const PROJECTED: [&str; 9] =

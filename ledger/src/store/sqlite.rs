@@ -8,6 +8,7 @@ mod answers;
 mod as_is;
 mod audited;
 mod invoices;
+mod leases;
 mod reset;
 mod write;
 

@@ -121,7 +121,8 @@ pub struct UsageRecordedV2 {
     /// The lease it was admitted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<LeaseId>,
-    /// How the gateway believes it was funded. Advisory: the ledger decides by its own lots.
+    /// How the gateway funded it. Of a request on a lease, no more plan tokens are used than this says: the lease has set
+    /// them aside, and has set no others aside. Without a lease it says nothing that the ledger heeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub funding: Option<Funding>,
 }
@@ -201,6 +202,8 @@ pub struct Usage<'a> {
     pub duration_ms: u64,
     /// The lease it was admitted on.
     pub lease_id: Option<LeaseId>,
+    /// How the gateway funded it from that lease.
+    pub funding: Option<Funding>,
 }
 
 impl UsageRecordedV1 {
@@ -220,6 +223,7 @@ impl UsageRecordedV1 {
             started_at: self.started_at,
             duration_ms: self.duration_ms,
             lease_id: None,
+            funding: None,
         }
     }
 }
@@ -241,6 +245,7 @@ impl UsageRecordedV2 {
             started_at: self.started_at,
             duration_ms: self.duration_ms,
             lease_id: self.lease_id,
+            funding: self.funding,
         }
     }
 }

@@ -202,6 +202,7 @@ fn another(rig: &Rig) -> Ledger {
         pepper: pepper.clone(),
         outside: Arc::clone(outside),
         apply_timeout: *apply_timeout,
+        lease_ttl: crate::LEASE_TTL,
     })
 }
 

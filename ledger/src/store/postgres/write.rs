@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool, query};
 use uuid::Uuid;
 
 use super::copy::{Rows, copy, trillionths};
-use super::{invoices, stalled};
+use super::{invoices, leases, stalled};
 use crate::store::commit::{PostingRow, TransferRow};
 use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
@@ -103,6 +103,7 @@ async fn write(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
     renewals(&mut transaction, commit).await?;
     quarantine(&mut transaction, commit).await?;
     invoices::write(&mut transaction, commit).await.map_err(refused)?;
+    leases::write(&mut transaction, commit).await?;
     transaction.commit().await.map_err(refused)
 }
 

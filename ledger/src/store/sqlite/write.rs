@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::error::ErrorKind;
 use sqlx::{Sqlite, SqlitePool, Transaction, query};
 
-use super::invoices;
+use super::{invoices, leases};
 use crate::store::commit::{PostingRow, QuarantineRow, TransferRow};
 use crate::store::read::{NO_RENEWAL, RENEWAL, signed};
 use crate::store::{Commit, StoreError};
@@ -108,6 +108,7 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
         quarantine(&mut transaction, partition, row).await.map_err(refused)?;
     }
     invoices::write(&mut transaction, commit).await.map_err(refused)?;
+    leases::write(&mut transaction, commit).await?;
     transaction.commit().await.map_err(refused)
 }
 

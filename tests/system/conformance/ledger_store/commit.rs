@@ -34,6 +34,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         transfers: vec![],
         quarantined: vec![],
         invoices: vec![],
+        draws: Vec::new(),
     }
 }
 

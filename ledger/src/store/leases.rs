@@ -1,0 +1,80 @@
+//! What the ledger asks of its database about leases. The statements are the same for both adapters, but for locks and for
+//! how sets go in.
+
+mod adapter;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use accounting::lease::{Lease, Refused};
+use async_trait::async_trait;
+use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest};
+use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
+
+pub(super) use self::adapter::lease_store;
+pub(super) use self::rows::{
+    END, ENDED_ALREADY, FLOOR, FORGET, FORGET_DONE, FORGET_POSTED, FundsRow, GATEWAYS, GatewayRow, HeldFunds,
+    KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE, UPSERT, beyond, failed,
+    has, sum_up, tokens,
+};
+use super::StoreError;
+
+/// What became of a message about a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leased {
+    /// It was carried out.
+    Renewed {
+        /// The lease with it.
+        lease: Lease,
+        /// What the account's other leases may give back.
+        idle_elsewhere: Funds,
+        /// The account.
+        account: AccountView,
+    },
+    /// It must not change anything.
+    Refused(Refused, Option<u64>),
+    /// No such account.
+    NoAccount,
+    /// What the account has is not known again yet: the store is being folded anew.
+    Refolding,
+}
+
+/// A gateway as its leases show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeasedGateway {
+    /// The gateway.
+    pub gateway_id: GatewayId,
+    /// Its leases that something may still post on.
+    pub leases: u64,
+    /// What they reserve.
+    pub reserved: Funds,
+    /// When it was last heard of.
+    pub renewed_at: Timestamp,
+}
+
+/// What one batch charges on a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// The lease.
+    pub lease_id: LeaseId,
+    /// Whose it has to be.
+    pub account_id: AccountId,
+    /// How much.
+    pub funds: Funds,
+}
+
+/// Leases: kept by a reset, because the log does not hold them.
+#[async_trait]
+pub trait LeaseStore {
+    /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
+    async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
+
+    /// The partitions of the leases that runs of a gateway but the one named have left open.
+    async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError>;
+
+    /// Lets those leases end once their partition is folded up to where the log ends; returns how many they are.
+    async fn end_leases(&self, close: &CloseLeases, ends: &BTreeMap<PartitionId, Offset>) -> Result<u64, StoreError>;
+
+    /// Every gateway that has leases.
+    async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError>;
+}

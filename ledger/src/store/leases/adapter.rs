@@ -1,0 +1,195 @@
+//! The one implementation of both adapters.
+
+/// [`LeaseStore`](super::LeaseStore) on a pool of either database. How a transaction that writes begins, and how a row is
+/// locked, are each one's own.
+///
+/// Whoever changes what an account has, or a lease on it, holds the account's row of `funds`; where there is none yet,
+/// whoever makes it holds the account's row, as a commit does that changes the account.
+macro_rules! lease_store {
+    ($store:ty, $database:ty, $pool:ident, $begin:literal, $lock:literal) => {
+        #[async_trait::async_trait]
+        impl LeaseStore for $store {
+            async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError> {
+                let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
+                let account = request.account_id;
+                let Some(mut funds) = locked(&mut transaction, account).await? else { return Ok(Leased::NoAccount) };
+                let row: Option<AccountRow> =
+                    query_as(ACCOUNT).bind(account.0).fetch_optional(&mut *transaction).await.map_err(failed)?;
+                let Some(stored) = row.map(|row| row.read()).transpose()? else { return Ok(Leased::Refolding) };
+                let next = position(&mut transaction, leases::POSITION, stored.partition).await?;
+                if next < position(&mut transaction, leases::FLOOR, stored.partition).await? {
+                    return Ok(Leased::Refolding);
+                }
+                let (own, others) = open(&mut transaction, account, request.lease_id).await?;
+                let (reserved_elsewhere, idle_elsewhere) = leases::sum_up(&others)?;
+                let lease = match renew(&Pool { funds: funds.has, reserved_elsewhere }, own.as_ref(), request) {
+                    Ok(lease) => lease,
+                    Err(refused) => return Ok(Leased::Refused(refused, own.map(|lease| lease.seq))),
+                };
+                if !keep(&mut transaction, request, stored.partition, &lease, now).await? {
+                    return Ok(Leased::Refused(Refused::Impossible, None));
+                }
+                let reserved = reserved_elsewhere.plus(lease.reserved()).ok_or_else(leases::beyond)?;
+                funds.short = funds.short.min(reserved.less(funds.has));
+                reserve(&mut transaction, account, reserved, funds.short).await?;
+                transaction.commit().await.map_err(failed)?;
+                let balance = stored.state.balance().ok_or_else(leases::beyond)?;
+                let account = view(stored.partition, &stored.state, balance);
+                Ok(Leased::Renewed { lease, idle_elsewhere, account })
+            }
+
+            async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {
+                let partitions = query_scalar(leases::PARTITIONS_OF_RUNS).bind(close.gateway_id.0).bind(close.run_id.0);
+                let partitions: Vec<i64> = partitions.fetch_all(&self.$pool).await.map_err(failed)?;
+                partitions.into_iter().map(read::partition).collect()
+            }
+
+            async fn end_leases(
+                &self,
+                close: &CloseLeases,
+                ends: &BTreeMap<PartitionId, Offset>,
+            ) -> Result<u64, StoreError> {
+                let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
+                let mut ended = 0;
+                for (partition, end) in ends {
+                    let end = query(leases::END)
+                        .bind(close.gateway_id.0)
+                        .bind(close.run_id.0)
+                        .bind(i64::from(partition.0))
+                        .bind(signed(*end));
+                    ended += end.execute(&mut *transaction).await.map_err(failed)?.rows_affected();
+                }
+                transaction.commit().await.map_err(failed)?;
+                // Of those partitions that are folded that far, no commit may come for long.
+                let accounts = query_scalar(leases::ENDED_ALREADY).bind(close.gateway_id.0);
+                let accounts: Vec<Uuid> = accounts.fetch_all(&self.$pool).await.map_err(failed)?;
+                for account in accounts.into_iter().map(AccountId) {
+                    let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
+                    if let Some(funds) = locked(&mut transaction, account).await? {
+                        release(&mut transaction, account, funds.has).await?;
+                    }
+                    transaction.commit().await.map_err(failed)?;
+                }
+                Ok(ended)
+            }
+
+            async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError> {
+                let rows: Vec<GatewayRow> = query_as(leases::GATEWAYS).fetch_all(&self.$pool).await.map_err(failed)?;
+                GatewayRow::sum_up(&rows)
+            }
+        }
+
+        const ACCOUNT: &str = "SELECT account_id, partition_no, state FROM accounts WHERE account_id = $1";
+        const ACCOUNT_LOCKED: &str =
+            concat!("SELECT account_id, partition_no, state FROM accounts WHERE account_id = $1", $lock);
+        const FUNDS_LOCKED: &str =
+            concat!("SELECT usd, tokens, short_usd, short_tokens FROM funds WHERE account_id = $1", $lock);
+
+        type Connection = <$database as sqlx::Database>::Connection;
+
+        /// What an account has, its row locked; none where there is no account.
+        async fn locked(connection: &mut Connection, account: AccountId) -> Result<Option<HeldFunds>, StoreError> {
+            let funds = query_as(FUNDS_LOCKED).bind(account.0);
+            let funds: Option<FundsRow> = funds.fetch_optional(&mut *connection).await.map_err(failed)?;
+            if let Some(row) = funds {
+                return row.read().map(Some);
+            }
+            let stored: Option<AccountRow> =
+                query_as(ACCOUNT_LOCKED).bind(account.0).fetch_optional(&mut *connection).await.map_err(failed)?;
+            let Some(stored) = stored else { return Ok(None) };
+            let has = leases::has(&stored.read()?.state)?;
+            let insert = query(leases::NO_FUNDS)
+                .bind(account.0)
+                .bind(Money(has.usd))
+                .bind(leases::tokens(has.plan_tokens))
+                .bind(Money(Usd::ZERO));
+            insert.execute(&mut *connection).await.map_err(failed)?;
+            let funds = query_as(FUNDS_LOCKED).bind(account.0);
+            let row: FundsRow = funds.fetch_one(&mut *connection).await.map_err(failed)?;
+            row.read().map(Some)
+        }
+
+        async fn position(
+            connection: &mut Connection,
+            statement: &'static str,
+            partition: PartitionId,
+        ) -> Result<i64, StoreError> {
+            let position = query_scalar(statement).bind(i64::from(partition.0));
+            let position: Option<i64> = position.fetch_optional(connection).await.map_err(failed)?;
+            Ok(position.unwrap_or(0))
+        }
+
+        /// The lease with this id, and all others of the account.
+        async fn open(
+            connection: &mut Connection,
+            account: AccountId,
+            id: LeaseId,
+        ) -> Result<(Option<Lease>, Vec<Lease>), StoreError> {
+            let rows: Vec<LeaseRow> =
+                query_as(leases::LEASES).bind(account.0).fetch_all(connection).await.map_err(failed)?;
+            let (mut own, mut others) = (None, Vec::new());
+            for row in &rows {
+                match row.read()? {
+                    (lease_id, lease) if lease_id == id => own = Some(lease),
+                    (_, lease) => others.push(lease),
+                }
+            }
+            Ok((own, others))
+        }
+
+        /// Whether the lease could be kept: not where its id is of another account's.
+        async fn keep(
+            connection: &mut Connection,
+            request: &LeaseRequest,
+            partition: PartitionId,
+            lease: &Lease,
+            now: Timestamp,
+        ) -> Result<bool, StoreError> {
+            if lease.is_done() {
+                let forget = query(leases::FORGET).bind(request.lease_id.0).bind(request.account_id.0);
+                return forget.execute(connection).await.map(|_| true).map_err(failed);
+            }
+            let upsert = query(leases::UPSERT)
+                .bind(request.lease_id.0)
+                .bind(request.account_id.0)
+                .bind(i64::from(partition.0))
+                .bind(request.gateway_id.0)
+                .bind(request.run_id.0)
+                .bind(leases::tokens(lease.seq))
+                .bind(Money(lease.granted.usd))
+                .bind(leases::tokens(lease.granted.plan_tokens))
+                .bind(Money(lease.spent.usd))
+                .bind(leases::tokens(lease.spent.plan_tokens))
+                .bind(Money(lease.posted.usd))
+                .bind(leases::tokens(lease.posted.plan_tokens))
+                .bind(lease.closed)
+                .bind(now.as_micros());
+            upsert.execute(connection).await.map(|done| done.rows_affected() == 1).map_err(failed)
+        }
+
+        async fn reserve(
+            connection: &mut Connection,
+            account: AccountId,
+            reserved: Funds,
+            short: Funds,
+        ) -> Result<(), StoreError> {
+            let reserve = query(leases::RESERVE)
+                .bind(account.0)
+                .bind(Money(reserved.usd))
+                .bind(leases::tokens(reserved.plan_tokens))
+                .bind(Money(short.usd))
+                .bind(leases::tokens(short.plan_tokens));
+            reserve.execute(connection).await.map(drop).map_err(failed)
+        }
+
+        /// Drops the leases that nothing can post on any more, and reserves what the others need.
+        async fn release(connection: &mut Connection, account: AccountId, has: Funds) -> Result<(), StoreError> {
+            query(leases::FORGET_DONE).bind(account.0).execute(&mut *connection).await.map_err(failed)?;
+            let (_, left) = open(connection, account, LeaseId(Uuid::nil())).await?;
+            let (reserved, _) = leases::sum_up(&left)?;
+            reserve(connection, account, reserved, reserved.less(has)).await
+        }
+    };
+}
+
+pub(in crate::store) use lease_store;

@@ -1,0 +1,67 @@
+//! Leases, in the embedded store.
+
+use std::collections::BTreeMap;
+
+use accounting::AccountState;
+use accounting::lease::{Lease, Pool, Refused, renew};
+use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
+use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
+use uuid::Uuid;
+
+use super::{SqliteStore, hex_array};
+use crate::sink::view;
+use crate::store::leases::{
+    self, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway, failed, lease_store,
+};
+use crate::store::read::{self, AccountRow, Money, signed};
+use crate::store::{Commit, StoreError};
+
+/// Those of the batch's accounts that ever had a lease, and those whose leases end with it.
+const TOUCHED: &str = "\
+    SELECT account_id FROM funds WHERE account_id IN (
+        SELECT unhex(value) FROM json_each($1) UNION
+        SELECT account_id FROM leases WHERE partition_no = $2 AND ends_at <= $3)
+    ORDER BY account_id";
+
+const DRAW: &str = "\
+    UPDATE leases SET posted_usd = posted_usd + $3, posted_tokens = posted_tokens + $4
+    WHERE lease_id = $1 AND account_id = $2";
+
+const HAS: &str = "\
+    UPDATE funds SET usd = $2, tokens = $3, short_usd = max(reserved_usd - $2, 0), short_tokens = max(reserved_tokens - $3, 0)
+    WHERE account_id = $1";
+
+/// What a batch changes of leases, in its transaction. One file has few accounts at a time: a row at a time will do.
+pub(super) async fn write(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
+    let touched = query_scalar(TOUCHED)
+        .bind(hex_array(commit.accounts.iter().map(|(state, _)| state.id.0)))
+        .bind(i64::from(commit.partition.0))
+        .bind(signed(commit.next));
+    let touched: Vec<Uuid> = touched.fetch_all(&mut *connection).await.map_err(failed)?;
+    if touched.is_empty() {
+        return Ok(());
+    }
+    for draw in &commit.draws {
+        let draw = query(DRAW)
+            .bind(draw.lease_id.0)
+            .bind(draw.account_id.0)
+            .bind(Money(draw.funds.usd))
+            .bind(leases::tokens(draw.funds.plan_tokens));
+        draw.execute(&mut *connection).await.map_err(failed)?;
+    }
+    let states: BTreeMap<Uuid, &AccountState> = commit.accounts.iter().map(|(state, _)| (state.id.0, state)).collect();
+    for account in touched {
+        if let Some(state) = states.get(&account) {
+            let has = leases::has(state)?;
+            let update = query(HAS).bind(account).bind(Money(has.usd)).bind(leases::tokens(has.plan_tokens));
+            update.execute(&mut *connection).await.map_err(failed)?;
+        }
+        if let Some(funds) = locked(connection, AccountId(account)).await? {
+            release(connection, AccountId(account), funds.has).await?;
+        }
+    }
+    Ok(())
+}
+
+lease_store!(SqliteStore, Sqlite, writer, "BEGIN IMMEDIATE", "");
