@@ -13,6 +13,7 @@ mod document;
 mod fold;
 mod invoice;
 mod journal;
+pub mod key_usage;
 pub mod lease;
 mod lots;
 mod outcome;

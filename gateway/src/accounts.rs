@@ -21,7 +21,8 @@ use schemas::event::KeyHash;
 use schemas::{AccountId, Event, KeyId, Position, Usd};
 use tokio::time::Instant;
 
-use self::charges::Charges;
+pub(crate) use self::charges::Charges;
+use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::limits::{Limiter, Limits, Standing, TooMany};
 use crate::ports::{Ledger, LedgerError};
 
@@ -37,6 +38,8 @@ pub(crate) struct Caller {
     pub(crate) key_id: KeyId,
     /// Its account.
     pub(crate) account: Arc<Account>,
+    /// What it may do, where it may not do everything.
+    pub(crate) limits: Option<Arc<LimitedKey>>,
 }
 
 /// All accounts that this gateway has seen of late.
@@ -50,6 +53,7 @@ pub(crate) struct Accounts {
 #[derive(Default)]
 struct Known {
     keys: HashMap<KeyHash, CachedKey>,
+    limited: LimitedKeys,
     accounts: HashMap<AccountId, Arc<Account>>,
     /// Charges to accounts that nobody has asked for since this process started.
     early: BTreeMap<AccountId, Charges>,
@@ -70,7 +74,13 @@ impl Waiting {
 
 /// What a usage event charges.
 fn cost(record: &Record) -> Option<Usd> {
-    Some(Event::decode(&record.payload).ok()?.data.usage()?.cost_usd)
+    cost_by_key(record).map(|(_, cost)| cost)
+}
+
+fn cost_by_key(record: &Record) -> Option<(KeyId, Usd)> {
+    let event = Event::decode(&record.payload).ok()?;
+    let usage = event.data.usage()?;
+    Some((usage.key_id, usage.cost_usd))
 }
 
 struct CachedKey {
@@ -116,7 +126,8 @@ impl Known {
     }
 
     fn drained(&mut self, record: &Record, position: Position) {
-        let Some(cost) = cost(record) else { return };
+        let Some((key_id, cost)) = cost_by_key(record) else { return };
+        self.limited.drained(key_id, cost, position.offset);
         match self.accounts.get(&record.key) {
             Some(account) => {
                 let mut funds = lock(&account.funds);
@@ -132,6 +143,7 @@ impl Known {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds money of must be found again by the next request.
             self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
+            self.limited.forget_idle();
         }
         let early = &mut self.early;
         let new = || {
@@ -139,8 +151,9 @@ impl Known {
             Arc::new(Account::new(view.account.clone(), paid_requests_per_minute, charges))
         };
         let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
+        let limits = self.limited.renew(&view);
         account.renew(view.account);
-        let caller = Caller { key_id: view.key_id, account };
+        let caller = Caller { key_id: view.key_id, account, limits };
         self.keys.insert(view.hash, CachedKey { caller: caller.clone(), fetched_at: now });
         caller
     }

@@ -15,7 +15,7 @@ use crate::error::ApiError;
 /// Routes that need no key. Whatever is not here does.
 pub(crate) const OPEN_ROUTES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Lets a request through with its [`Caller`], or answers 401.
+/// Lets a request through with its [`Caller`], or answers 401, or 403 where the key's time is over.
 pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     if OPEN_ROUTES.contains(&request.uri().path()) {
         return next.run(request).await;
@@ -47,7 +47,11 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError
     let hash = presented(headers)?.hash(app.key_pepper.expose().as_bytes());
     let unknown = || ApiError::invalid_api_key("The API key is unknown or was revoked. Issue a new one.");
     match app.accounts.find(hash).await {
-        Ok(caller) => caller.ok_or_else(unknown),
+        Ok(caller) => {
+            let caller = caller.ok_or_else(unknown)?;
+            caller.limits.as_ref().map_or(Ok(()), |key| key.is_live(app.context.now()))?;
+            Ok(caller)
+        }
         Err(error) => {
             tracing::warn!(%error, "a key could not be looked up");
             Err(ApiError::unavailable("The key can't be checked just now. Try again."))

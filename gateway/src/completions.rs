@@ -15,9 +15,9 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
-use schemas::RequestId;
 use schemas::api::AccountStatus;
 use schemas::catalogue::Model;
+use schemas::{RequestId, Usd};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -127,7 +127,22 @@ async fn admit(
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
     let decide = |available| request.worst_case(model, available).map(|worst| (worst.cost, worst));
-    let (hold, worst) = caller.account.hold(decide).map_err(|available| too_little(available, &request, model))?;
+    let take = |left: Option<Usd>| {
+        let held = caller.account.hold(|available| decide(left.map_or(available, |left| left.min(available))));
+        match (held, left) {
+            (Ok((hold, worst)), _) => Ok((worst.cost, (hold, worst))),
+            (Err(available), Some(left)) if left < available => Err(key_used_up(left)),
+            (Err(available), _) => Err(too_little(available, &request, model)),
+        }
+    };
+    let (key_hold, (hold, worst)) = match &caller.limits {
+        None => (None, take(None)?.1),
+        Some(key) => {
+            key.may_use(&model.id)?;
+            let (key_hold, taken) = key.hold(app.context.now(), take)?;
+            (Some(key_hold), taken)
+        }
+    };
     let body = request.upstream_body(model, &worst)?;
     let admitted = Admitted {
         request_id,
@@ -139,7 +154,8 @@ async fn admit(
     };
     // The last question before the upstream is called: whatever comes of that call can be recorded.
     let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told);
+    let meter =
+        Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told).limited_by(key_hold);
     let prompt_estimate = request.prompt_tokens_estimate(model);
     let upstream_model = model.upstream_model().to_owned();
     Ok(Job { meter, upstream, upstream_model, request, worst, prompt_estimate, body })
@@ -179,6 +195,13 @@ fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Mode
          Add credits or upgrade the plan.",
         request.prompt_tokens_bound(model),
         model.id,
+    ))
+}
+
+fn key_used_up(left: Usd) -> ApiError {
+    ApiError::key_limit(format!(
+        "This API key may use ${left} more until its day or month (UTC) is over, which does not pay for this prompt and one \
+         output token. Use another key, or have its limit raised."
     ))
 }
 

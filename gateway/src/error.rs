@@ -59,6 +59,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "account_suspended", message)
     }
 
+    /// 403: the key may not do this, or has used what it may.
+    pub(crate) fn key_limit(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "key_limit", message)
+    }
+
     /// 429: more requests than the plan allows, in a minute or at once.
     pub(crate) fn rate_limited(message: impl Into<String>, retry_after_seconds: u64) -> Self {
         Self {

@@ -16,6 +16,7 @@ mod error;
 mod idempotency;
 mod invoices;
 mod json_edit;
+mod key_limits;
 pub mod ledger_http;
 mod limits;
 mod meter;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::accounts::{Hold, Running};
 use crate::context::Context;
+use crate::key_limits::KeyHold;
 use crate::usage_log::{Recording, Refused, Room};
 
 /// The largest usage event without its names: ids, times, counts and amounts with all their digits.
@@ -110,6 +111,7 @@ pub(crate) struct Meter {
     room: Room,
     _running: Running,
     told: Option<Told>,
+    key_hold: Option<KeyHold>,
     started_at: Timestamp,
     started: Instant,
 }
@@ -117,12 +119,27 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, room, _running: running, told: None, started_at, started: Instant::now() }
+        Self {
+            recorder,
+            admitted,
+            hold,
+            room,
+            _running: running,
+            told: None,
+            key_hold: None,
+            started_at,
+            started: Instant::now(),
+        }
     }
 
     /// Tells also `told` what becomes of the event.
     pub(crate) fn telling(self, told: Option<Told>) -> Self {
         Self { told, ..self }
+    }
+
+    /// Settles also what is held of the key's limits.
+    pub(crate) fn limited_by(self, key_hold: Option<KeyHold>) -> Self {
+        Self { key_hold, ..self }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {
@@ -140,7 +157,7 @@ impl Meter {
         finished
     }
 
-    async fn record(self, ending: Ending) -> Result<Usd, NotDurable> {
+    async fn record(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let cost = accounting::rating::cost(&ending.tokens, &self.admitted.price).unwrap_or_default();
         let event = self.event(ending, cost);
         let payload = match event.encode() {
@@ -151,11 +168,15 @@ impl Meter {
             }
         };
         let record = Record { key: event.subject, payload };
+        let key_charge = self.key_hold.take().map(|hold| hold.charge(cost));
         let charge = self.hold.charge(cost);
         match self.recorder.recording.append(self.room, record.clone()).await {
             Ok(()) => Ok(cost),
             Err(error) => {
                 charge.take_back();
+                if let Some(charge) = key_charge {
+                    charge.take_back();
+                }
                 // The whole event, so that nothing is lost with it: it holds neither secrets nor content.
                 let event = String::from_utf8_lossy(&record.payload);
                 tracing::error!(error, request_id = %self.admitted.request_id, %event, "a usage event was not recorded");

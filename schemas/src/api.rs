@@ -13,8 +13,8 @@ mod stats;
 mod subscription;
 
 pub use account::{
-    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotSource, LotView,
-    OpenAccount, OpenedAccount, TokenLotView,
+    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyUsed, KeyView, LotSource,
+    LotView, OpenAccount, OpenedAccount, TokenLotView,
 };
 pub use answer::{AnswerEnd, AnswerEnded, ClaimAnswer, Claimed, EndAnswer, HoldAnswer, Sealed};
 pub use command::{Adjustment, Command, CorrectedTokens, Done, KeyInfo, OutsideId, When};

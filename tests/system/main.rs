@@ -11,6 +11,7 @@ mod conformance;
 mod export;
 mod idempotency;
 mod invoices;
+mod key_limits;
 mod kills;
 mod limits;
 mod proxy;

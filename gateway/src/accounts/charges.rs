@@ -6,7 +6,7 @@ use schemas::{Offset, Usd};
 
 /// Charges on their way into the ledger.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Charges {
+pub(crate) struct Charges {
     /// Of events whose place in the log is not known yet: they wait in the spool, or are being written.
     unplaced: Usd,
     /// Of events at log positions that the view does not include yet.
@@ -15,18 +15,18 @@ pub(super) struct Charges {
 
 impl Charges {
     /// An event with this cost is being recorded.
-    pub(super) fn add(&mut self, cost: Usd) {
+    pub(crate) fn add(&mut self, cost: Usd) {
         // A sum beyond exact money stays what it was; each cost is within a balance, and those are not near it.
         self.unplaced = self.unplaced.checked_add(cost).unwrap_or(self.unplaced);
     }
 
     /// It was not recorded after all.
-    pub(super) fn take_back(&mut self, cost: Usd) {
+    pub(crate) fn take_back(&mut self, cost: Usd) {
         self.unplaced = self.unplaced.checked_sub(cost).unwrap_or_default();
     }
 
     /// It is in the log, `at` this place; the newest view includes what is up to `seen`.
-    pub(super) fn place(&mut self, cost: Usd, at: Offset, seen: Option<Offset>) {
+    pub(crate) fn place(&mut self, cost: Usd, at: Offset, seen: Option<Offset>) {
         self.take_back(cost);
         if seen.is_none_or(|seen| at > seen) && !cost.is_zero() {
             self.unapplied.push_back((at, cost));
@@ -34,17 +34,17 @@ impl Charges {
     }
 
     /// A view includes what is up to `seen`.
-    pub(super) fn applied(&mut self, seen: Offset) {
+    pub(crate) fn applied(&mut self, seen: Offset) {
         self.unapplied.retain(|(at, _)| *at > seen);
     }
 
     /// All of them; `None` beyond exact money.
-    pub(super) fn total(&self) -> Option<Usd> {
+    pub(crate) fn total(&self) -> Option<Usd> {
         self.unapplied.iter().try_fold(self.unplaced, |sum, (_, cost)| sum.checked_add(*cost))
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.unplaced.is_zero() && self.unapplied.is_empty()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use schemas::api::AccountStatus;
 use schemas::catalogue::PlanTerms;
-use schemas::event::{Accuracy, Outcome, UsageRecordedV1};
+use schemas::event::{Accuracy, KeyLimits, Outcome, UsageRecordedV1};
 use schemas::usage::Price;
 use schemas::{EventData, EventId, Offset, PartitionId, RequestId, Timestamp, TokenCounts};
 use uuid::Uuid;
@@ -81,7 +81,13 @@ fn used(cost: &str) -> Record {
 
 /// What a key's lookup with this view leads to.
 fn remember(known: &mut Known, view: AccountView) -> Arc<Account> {
-    let view = KeyView { key_id: KeyId(Uuid::nil()), hash: KeyHash([0; 32]), account: view };
+    let view = KeyView {
+        key_id: KeyId(Uuid::nil()),
+        hash: KeyHash([0; 32]),
+        limits: KeyLimits::default(),
+        used: None,
+        account: view,
+    };
     known.remember(view, 100, Instant::now()).account
 }
 
