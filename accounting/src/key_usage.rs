@@ -10,7 +10,9 @@ const MICROS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// is not limited any more.
 pub fn add(used: Option<KeyUsed>, time: Timestamp, cost: Usd) -> KeyUsed {
     let (day, month) = (day(time), Month::holding(time));
-    let Some(before) = used else { return KeyUsed { day, usd_in_day: cost, month, usd_in_month: cost } };
+    let Some(before) = used else {
+        return KeyUsed { day, usd_in_day: cost, month, usd_in_month: cost, usd_in_total: cost };
+    };
     // A sum beyond exact money stays what it was, which is beyond every limit.
     let plus = |sum: Usd| sum.checked_add(cost).unwrap_or(sum);
     let (day, usd_in_day) = match day.cmp(&before.day) {
@@ -23,7 +25,7 @@ pub fn add(used: Option<KeyUsed>, time: Timestamp, cost: Usd) -> KeyUsed {
         std::cmp::Ordering::Equal => (month, plus(before.usd_in_month)),
         std::cmp::Ordering::Greater => (month, cost),
     };
-    KeyUsed { day, usd_in_day, month, usd_in_month }
+    KeyUsed { day, usd_in_day, month, usd_in_month, usd_in_total: plus(before.usd_in_total) }
 }
 
 /// What a key may still use at `now`, with `pending` under way; `None` where nothing limits it. Never below zero.
@@ -69,6 +71,7 @@ mod tests {
         check("2026-11-29T12:00:00Z", "4", "2.000000000001", "7.000000000001");
         check("2026-12-01T00:00:00Z", "8", "8", "8");
         check("2026-11-30T23:00:00Z", "16", "8", "8");
+        assert_eq!(used.unwrap().usd_in_total, usd("31.000000000001"));
     }
 
     #[test]

@@ -63,15 +63,18 @@ pub enum Refused {
     Impossible,
 }
 
-/// What becomes of a lease by its gateway's message; `None` for a lease that is not there.
+/// What becomes of a lease by its gateway's message; `None` for a lease that is not there, which a message opens that claims
+/// nothing of it yet.
 ///
-/// The gateway keeps to `ceiling` from the moment it sent the message, so what it was granted above that is free; of what
-/// is free it gets what it needs, and of what is then left a share at most, up to its wish.
+/// The gateway keeps to `ceiling` from the moment it sent the message, so what it was granted above that is free. Of what is
+/// free it gets what it needs, and a share of it at most where it wishes for more. Where there is less than it needs it gets
+/// nothing: parts that are too small for a request at each of several gateways would be of use to none of them.
 ///
 /// # Errors
 /// The message must not change anything.
 pub fn renew(pool: &Pool, lease: Option<&Lease>, request: &LeaseRequest) -> Result<Lease, Refused> {
-    let opens = request.seq == 1;
+    // Whatever number its first message that arrives has.
+    let opens = request.ceiling == Funds::ZERO && request.spent == Funds::ZERO && !request.close;
     let before = match lease {
         Some(lease) if lease.closed => return Err(Refused::Unknown),
         Some(lease) if request.seq <= lease.seq => return Err(Refused::Stale),
@@ -93,8 +96,16 @@ pub fn renew(pool: &Pool, lease: Option<&Lease>, request: &LeaseRequest) -> Resu
     let free = pool.funds.less(pool.reserved_elsewhere).less(ceiling.less(before.posted));
     let most = ceiling.plus(free).ok_or(Refused::Impossible)?;
     let fair = ceiling.plus(share(free)).ok_or(Refused::Impossible)?;
-    let granted = request.need.max(request.wish.min(fair)).min(most).max(ceiling);
+    let granted = match most.covers(request.need) {
+        true => request.need.max(request.wish.min(fair)).max(ceiling),
+        false => ceiling,
+    };
     Ok(Lease { seq: request.seq, granted, spent, ..before })
+}
+
+/// What is left to grant beside this lease.
+pub fn free(pool: &Pool, lease: &Lease) -> Funds {
+    pool.funds.less(pool.reserved_elsewhere).less(lease.reserved())
 }
 
 fn share(free: Funds) -> Funds {

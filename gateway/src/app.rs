@@ -7,14 +7,14 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use eventlog::spool::{Drained, NoRoom};
+use eventlog::spool::NoRoom;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use schemas::RequestId;
 use schemas::catalogue::Catalogue;
 use schemas::config::{Idempotency, Secret};
 use tokio_util::task::TaskTracker;
 
-use crate::accounts::{Accounts, Waiting};
+use crate::accounts::{Accounts, Identity, Keeper};
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::meter::Recorder;
@@ -38,8 +38,8 @@ pub struct Parts {
     pub stats: Arc<dyn UsageStats>,
     /// Where usage events go.
     pub usage_log: UsageLog,
-    /// The charges that the process before left in the spool.
-    pub waiting: Waiting,
+    /// Who it is to the ledger.
+    pub identity: Identity,
     /// Under what API keys are hashed.
     pub key_pepper: Secret,
     /// How answers are kept for repeats.
@@ -70,16 +70,17 @@ pub struct Gateway {
     pub routes: Router,
     /// The tasks that meter its running requests: wait for those before the process ends.
     pub requests: TaskTracker,
-    /// Wants to know where spooled usage events get to in the log.
-    pub drained: Arc<dyn Drained>,
+    /// Keeps its leases.
+    pub keeper: Keeper,
 }
 
 /// Puts a gateway together.
 pub fn build(parts: Parts) -> Gateway {
     let tasks = TaskTracker::new();
     let paid_requests_per_minute = parts.catalogue.paid_requests_per_minute;
-    let accounts = Arc::new(Accounts::new(Arc::clone(&parts.ledger), paid_requests_per_minute, parts.waiting));
-    let recording = Recording::new(parts.usage_log, accounts.clone());
+    let (ledger, context) = (Arc::clone(&parts.ledger), parts.context.clone());
+    let accounts = Arc::new(Accounts::new(ledger, parts.identity, context, paid_requests_per_minute));
+    let recording = Recording::new(parts.usage_log);
     let recorder = Recorder::new(recording, parts.source, &parts.catalogue, parts.context.clone());
     let app = Arc::new(App {
         accounts: Arc::clone(&accounts),
@@ -93,7 +94,7 @@ pub fn build(parts: Parts) -> Gateway {
         context: parts.context,
         tasks: tasks.clone(),
     });
-    Gateway { routes: routes(app), requests: tasks, drained: accounts }
+    Gateway { routes: routes(app), requests: tasks, keeper: Keeper::new(accounts) }
 }
 
 fn routes(app: Arc<App>) -> Router {

@@ -15,13 +15,13 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
-use schemas::api::AccountStatus;
+use schemas::api::{AccountStatus, AccountView};
 use schemas::catalogue::Model;
 use schemas::{RequestId, Usd};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::accounts::{Caller, Running};
+use crate::accounts::{Caller, Decided, NoFunds, Running};
 use crate::app::{App, not_recordable};
 use crate::error::ApiError;
 use crate::limits::TooMany;
@@ -123,26 +123,25 @@ async fn admit(
     Asked { running, body }: Asked,
     told: Option<Told>,
 ) -> Result<Job, ApiError> {
-    let request = CompletionRequest::parse(body)?;
+    let mut request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let upstream = app.upstreams.get(&model.upstream).cloned().ok_or_else(ApiError::internal)?;
-    let decide = |available| request.worst_case(model, available).map(|worst| (worst.cost, worst));
-    let take = |left: Option<Usd>| {
-        let held = caller.account.hold(|available| decide(left.map_or(available, |left| left.min(available))));
-        match (held, left) {
-            (Ok((hold, worst)), _) => Ok((worst.cost, (hold, worst))),
-            (Err(available), Some(left)) if left < available => Err(key_used_up(left)),
-            (Err(available), _) => Err(too_little(available, &request, model)),
-        }
-    };
-    let (key_hold, (hold, worst)) = match &caller.limits {
-        None => (None, take(None)?.1),
+    let key_hold = match &caller.limits {
+        None => None,
         Some(key) => {
             key.may_use(&model.id)?;
-            let (key_hold, taken) = key.hold(app.context.now(), take)?;
-            (Some(key_hold), taken)
+            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
+            request.allow(most);
+            Some(hold)
         }
     };
+    let decide = |available| {
+        let worst = request.worst_case(model, available)?;
+        Some(Decided { funds: worst.hold, full: worst.full, what: worst })
+    };
+    let want = |account: &AccountView| request.wanted(model, account.plan_tokens);
+    let held = caller.account.hold(decide, want).await;
+    let (hold, worst) = held.map_err(|no_funds| refuse(&no_funds, &request, model))?;
     let body = request.upstream_body(model, &worst)?;
     let admitted = Admitted {
         request_id,
@@ -189,10 +188,22 @@ fn too_many(refused: TooMany) -> ApiError {
     }
 }
 
-fn too_little(available: schemas::Usd, request: &CompletionRequest, model: &Model) -> ApiError {
+fn refuse(no_funds: &NoFunds, request: &CompletionRequest, model: &Model) -> ApiError {
+    let (available, held) = match no_funds {
+        NoFunds::TooLittle { available, held } => (available, held),
+        NoFunds::Ledger(error) => {
+            tracing::warn!(%error, "funds could not be leased");
+            return ApiError::unavailable("The balance can't be looked up just now. Try again.");
+        }
+    };
+    let held = match held.is_none() {
+        true => String::new(),
+        false => format!(" (running requests hold ${} more)", held.usd),
+    };
     ApiError::insufficient_balance(format!(
-        "${available} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
+        "${}{held} is available, which does not pay for this prompt (up to {} tokens) and one output token of {}. \
          Add credits or upgrade the plan.",
+        available.usd,
         request.prompt_tokens_bound(model),
         model.id,
     ))

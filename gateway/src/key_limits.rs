@@ -1,8 +1,9 @@
 //! What a key may do: which models, until when, and how much money in a day and a month.
 //!
 //! Only keys that have limits cost anything here. Money is the ledger's count of what the key has used, and what this gateway
-//! holds for it and has charged and that count does not include yet. Several gateways together can exceed a key's limit by
-//! what they run at the same time, and one that was restarted by what its spool held; never the account's balance.
+//! holds for it and has charged and that count does not include yet: whatever the count grows by is taken for its own charges.
+//! So several gateways together can exceed a key's limit by what they run at the same time, and one that was restarted by
+//! what its spool held; never the account's balance.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,6 @@ use schemas::api::{KeyUsed, KeyView};
 use schemas::event::KeyLimits;
 use schemas::{KeyId, Offset, Timestamp, Usd};
 
-use crate::accounts::Charges;
 use crate::error::ApiError;
 
 /// Keys that have limits, by id.
@@ -31,18 +31,9 @@ impl LimitedKeys {
         Some(Arc::clone(key))
     }
 
-    /// A key's charge has its place in the log.
-    pub(crate) fn drained(&self, key: KeyId, cost: Usd, at: Offset) {
-        if let Some(key) = self.0.get(&key) {
-            let mut state = lock(&key.0);
-            let seen = state.seen;
-            state.charges.place(cost, at, seen);
-        }
-    }
-
     /// Forgets keys of which nothing would be lost.
     pub(crate) fn forget_idle(&mut self) {
-        self.0.retain(|_, key| Arc::strong_count(key) > 1 || !lock(&key.0).charges.is_empty());
+        self.0.retain(|_, key| Arc::strong_count(key) > 1 || !lock(&key.0).pending.is_zero());
     }
 }
 
@@ -58,15 +49,19 @@ struct State {
     seen: Option<Offset>,
     /// Held by requests that run.
     held: Usd,
-    /// Charged by this gateway, and not in `used` yet.
-    charges: Charges,
+    /// Charged by this gateway, and not in `used` yet: as much of it is as `used` has grown since.
+    pending: Usd,
 }
 
 impl LimitedKey {
     fn renew(&self, view: &KeyView) {
         let (mut state, at) = (lock(&self.0), view.account.version.offset);
         if Some(at) >= state.seen {
-            state.charges.applied(at);
+            let total = |used: Option<KeyUsed>| used.map_or(Usd::ZERO, |used| used.usd_in_total);
+            if state.seen.is_some() {
+                let grown = total(view.used).checked_sub(total(state.used)).unwrap_or_default().max(Usd::ZERO);
+                state.pending = less(state.pending, grown);
+            }
             state.limits.clone_from(&view.limits);
             (state.used, state.seen) = (view.used, Some(at));
         }
@@ -91,18 +86,20 @@ impl LimitedKey {
         }
     }
 
-    /// Lets `take` decide what to hold, given what is left of its money (none: no limit), and holds it. Look and hold are one
-    /// step: two requests never hold the same cent.
+    /// Lets `take` decide what to hold, given what is left of its money, and holds it; where money has no limit, `take` is not
+    /// asked. Look and hold are one step: two requests never hold the same cent. Otherwise says what is left.
     pub(crate) fn hold<T>(
         self: &Arc<Self>,
         now: Timestamp,
-        take: impl FnOnce(Option<Usd>) -> Result<(Usd, T), ApiError>,
-    ) -> Result<(KeyHold, T), ApiError> {
+        take: impl FnOnce(Usd) -> Option<(Usd, T)>,
+    ) -> Result<(KeyHold, Option<T>), Usd> {
         let mut state = lock(&self.0);
-        let pending = state.charges.total().and_then(|charged| charged.checked_add(state.held));
-        let pending = pending.ok_or_else(ApiError::internal)?;
-        let (amount, taken) = take(key_usage::left(&state.limits, state.used.as_ref(), pending, now))?;
-        state.held = state.held.checked_add(amount).ok_or_else(ApiError::internal)?;
+        let under_way = state.pending.checked_add(state.held).unwrap_or(state.pending);
+        let (amount, taken) = match key_usage::left(&state.limits, state.used.as_ref(), under_way, now) {
+            None => (Usd::ZERO, None),
+            Some(left) => take(left).map(|(amount, taken)| (amount, Some(taken))).ok_or(left)?,
+        };
+        state.held = state.held.checked_add(amount).unwrap_or(state.held);
         drop(state);
         Ok((KeyHold { key: Arc::clone(self), amount }, taken))
     }
@@ -118,7 +115,11 @@ pub(crate) struct KeyHold {
 impl KeyHold {
     /// Releases the hold and counts `cost` instead, until a view includes it.
     pub(crate) fn charge(self, cost: Usd) -> KeyCharge {
-        lock(&self.key.0).charges.add(cost);
+        let mut state = lock(&self.key.0);
+        if state.limits.of_money() {
+            state.pending = state.pending.checked_add(cost).unwrap_or(state.pending);
+        }
+        drop(state);
         KeyCharge { key: Arc::clone(&self.key), cost }
     }
 }
@@ -126,7 +127,7 @@ impl KeyHold {
 impl Drop for KeyHold {
     fn drop(&mut self) {
         let mut state = lock(&self.key.0);
-        state.held = state.held.checked_sub(self.amount).unwrap_or_default();
+        state.held = less(state.held, self.amount);
     }
 }
 
@@ -140,8 +141,14 @@ pub(crate) struct KeyCharge {
 impl KeyCharge {
     /// The event was not recorded, and never will be.
     pub(crate) fn take_back(self) {
-        lock(&self.key.0).charges.take_back(self.cost);
+        let mut state = lock(&self.key.0);
+        state.pending = less(state.pending, self.cost);
     }
+}
+
+/// What is left of `sum`; never below zero.
+fn less(sum: Usd, by: Usd) -> Usd {
+    sum.checked_sub(by).unwrap_or_default().max(Usd::ZERO)
 }
 
 /// A panic while the lock was held left a value that was whole: every change under it is a single assignment.

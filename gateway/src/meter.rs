@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use eventlog::Record;
 use schemas::catalogue::Catalogue;
-use schemas::event::{Accuracy, OUTCOME_POLICY, Outcome, UsageRecordedV1};
+use schemas::event::{Accuracy, Funding, OUTCOME_POLICY, Outcome, UsageRecordedV2};
 use schemas::usage::Price;
-use schemas::{AccountId, Event, EventData, EventId, KeyId, RequestId, Timestamp, TokenCounts, Usd};
+use schemas::{AccountId, Event, EventData, EventId, KeyId, LeaseId, RequestId, Timestamp, TokenCounts, Usd};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -146,7 +146,8 @@ impl Meter {
         &self.admitted
     }
 
-    /// Records the request's one terminal event and settles its hold. Returns the cost when the event is durable.
+    /// Records the request's one terminal event and settles its hold. Returns what credit is charged when the event is
+    /// durable: the list price of the tokens that the plan does not cover.
     pub(crate) async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let told = self.told.take();
         let finished = self.record(ending).await;
@@ -158,7 +159,7 @@ impl Meter {
     }
 
     async fn record(mut self, ending: Ending) -> Result<Usd, NotDurable> {
-        let cost = accounting::rating::cost(&ending.tokens, &self.admitted.price).unwrap_or_default();
+        let cost = cost(&ending.tokens, &self.admitted.price, self.hold.funds().plan_tokens);
         let event = self.event(ending, cost);
         let payload = match event.encode() {
             Ok(payload) => Bytes::from(payload),
@@ -168,12 +169,11 @@ impl Meter {
             }
         };
         let record = Record { key: event.subject, payload };
-        let key_charge = self.key_hold.take().map(|hold| hold.charge(cost));
-        let charge = self.hold.charge(cost);
+        let key_charge = self.key_hold.take().map(|hold| hold.charge(cost.list_usd));
+        self.hold.charge(cost.funding);
         match self.recorder.recording.append(self.room, record.clone()).await {
-            Ok(()) => Ok(cost),
+            Ok(()) => Ok(cost.funding.credit_usd),
             Err(error) => {
-                charge.take_back();
                 if let Some(charge) = key_charge {
                     charge.take_back();
                 }
@@ -185,12 +185,29 @@ impl Meter {
         }
     }
 
-    fn event(&self, ending: Ending, cost: Usd) -> Event {
+    fn event(&self, ending: Ending, cost: Cost) -> Event {
         let recorder = &self.recorder;
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let times = Times { started_at: self.started_at, now: recorder.context.now(), duration_ms: elapsed };
-        event(&self.admitted, &recorder.source, self.hold.account_id(), ending, cost, times)
+        let (subject, lease) = (self.hold.account_id(), self.hold.lease_id());
+        event(&self.admitted, &recorder.source, (subject, lease), ending, cost, times)
     }
+}
+
+/// What a request costs, and what covers that.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// All tokens at list price.
+    list_usd: Usd,
+    funding: Funding,
+}
+
+/// Of the tokens, up to `plan_tokens` are the plan's, as the ledger will decide, too.
+fn cost(tokens: &TokenCounts, price: &Price, plan_tokens: u64) -> Cost {
+    let plan_tokens = plan_tokens.min(tokens.total());
+    let credit_usd = accounting::rating::overage(tokens, price, plan_tokens).unwrap_or_default();
+    let list_usd = accounting::rating::cost(tokens, price).unwrap_or_default();
+    Cost { list_usd, funding: Funding { plan_tokens, credit_usd } }
 }
 
 /// When a request was admitted, and when it ended.
@@ -201,13 +218,20 @@ struct Times {
     duration_ms: u64,
 }
 
-fn event(admitted: &Admitted, source: &str, subject: AccountId, ending: Ending, cost_usd: Usd, times: Times) -> Event {
+fn event(
+    admitted: &Admitted,
+    source: &str,
+    (subject, lease_id): (AccountId, LeaseId),
+    ending: Ending,
+    cost: Cost,
+    times: Times,
+) -> Event {
     Event {
         id: EventId(admitted.request_id.derive("usage.recorded")),
         source: source.to_owned(),
         subject,
         time: times.now,
-        data: EventData::UsageRecorded(Box::new(UsageRecordedV1 {
+        data: EventData::UsageRecordedV2(Box::new(UsageRecordedV2 {
             request_id: admitted.request_id,
             key_id: admitted.key_id,
             model: admitted.model.clone(),
@@ -218,9 +242,11 @@ fn event(admitted: &Admitted, source: &str, subject: AccountId, ending: Ending, 
             policy: OUTCOME_POLICY,
             tokens: ending.tokens,
             price: admitted.price,
-            cost_usd,
+            cost_usd: cost.list_usd,
             started_at: times.started_at,
             duration_ms: times.duration_ms,
+            lease_id: Some(lease_id),
+            funding: Some(cost.funding),
         })),
     }
 }
@@ -250,8 +276,10 @@ mod tests {
             let ending = Ending { outcome: Outcome::UpstreamFailed, accuracy: Accuracy::Estimated, tokens };
             let late = Timestamp::from_micros(i64::MAX / 2_000);
             let times = Times { started_at: late, now: late, duration_ms: most };
-            let cost = "-8999999.999999999999".parse().unwrap();
-            let event = event(&admitted, names, AccountId(Uuid::max()), ending, cost, times).encode().unwrap();
+            let usd = "-8999999.999999999999".parse().unwrap();
+            let cost = Cost { list_usd: usd, funding: Funding { plan_tokens: most, credit_usd: usd } };
+            let ids = (AccountId(Uuid::max()), LeaseId(Uuid::max()));
+            let event = event(&admitted, names, ids, ending, cost, times).encode().unwrap();
             let room = room_bytes(3 * names.len());
             assert!(event.len() <= room, "{} bytes in a room of {room}", event.len());
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use eventlog::spool::{Drained, NoRoom, Reservation, Spool};
+use eventlog::spool::{NoRoom, Reservation, Spool};
 use eventlog::{AppendError, EventLog, Record};
 use schemas::Position;
 use thiserror::Error;
@@ -26,7 +26,6 @@ pub enum UsageLog {
 /// A usage log as one gateway uses it.
 pub(crate) struct Recording {
     log: UsageLog,
-    told: Arc<dyn Drained>,
     /// Direct appends that the log has refused and that are being tried again.
     failing: AtomicUsize,
 }
@@ -44,9 +43,9 @@ pub(crate) enum Refused {
 }
 
 impl Recording {
-    /// `told` hears where events got to.
-    pub(crate) fn new(log: UsageLog, told: Arc<dyn Drained>) -> Self {
-        Self { log, told, failing: AtomicUsize::new(0) }
+    /// Records into `log`.
+    pub(crate) fn new(log: UsageLog) -> Self {
+        Self { log, failing: AtomicUsize::new(0) }
     }
 
     /// Makes sure, before a request goes upstream, that its event of at most so many bytes can be recorded.
@@ -67,9 +66,7 @@ impl Recording {
             }
             (UsageLog::Spooled(_), None) => Err("no room was set aside".to_owned()),
             (UsageLog::Direct(log), _) => {
-                let position = self.append_directly(&**log, &record).await.map_err(|error| error.to_string())?;
-                self.told.drained(&record, position);
-                Ok(())
+                self.append_directly(&**log, &record).await.map(drop).map_err(|error| error.to_string())
             }
         }
     }
@@ -113,7 +110,6 @@ mod tests {
     use async_trait::async_trait;
     use eventlog::{Batch, Bounds, LogError, Sink};
     use schemas::{AccountId, Offset, PartitionId};
-    use std::sync::Mutex;
     use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
 
@@ -149,19 +145,9 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
-    struct Told(Mutex<Vec<u64>>);
-
-    impl Drained for Told {
-        fn drained(&self, _: &Record, position: Position) {
-            self.0.lock().unwrap().push(position.offset.0);
-        }
-    }
-
     #[tokio::test]
     async fn nothing_is_admitted_while_a_direct_append_fails() {
-        let told = Arc::new(Told::default());
-        let recording = Recording::new(UsageLog::Direct(Arc::new(Reluctant::default())), told.clone());
+        let recording = Recording::new(UsageLog::Direct(Arc::new(Reluctant::default())));
         let room = recording.reserve(1).await.unwrap();
         let record = Record { key: AccountId(Uuid::nil()), payload: b"event".as_slice().into() };
         let append = recording.append(room, record);
@@ -171,6 +157,5 @@ mod tests {
         };
         assert_eq!(tokio::join!(append, meanwhile).0, Ok(()));
         assert!(recording.reserve(1).await.is_ok());
-        assert_eq!(*told.0.lock().unwrap(), [2]);
     }
 }

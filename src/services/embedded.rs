@@ -10,8 +10,10 @@ use ledger::{Feed, Ledger, LedgerSink, Renewals, System};
 use projector::{ProjectorSink, UsageStore};
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
+use schemas::{GatewayId, RunId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::shared;
 use crate::adapters::{InProcessLedger, InProcessPostings, StoreStats};
@@ -21,6 +23,9 @@ use crate::{demo_account, outside, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
 pub(crate) const PARTITIONS: u32 = 1;
+
+/// The one gateway of a data folder.
+const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(1));
 
 /// The embedded stores, with their consumers running.
 pub(crate) struct Embedded {
@@ -117,18 +122,24 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         ledger: in_process,
         stats: Arc::new(StoreStats(embedded.usage.clone())),
         usage_log: gateway::UsageLog::Direct(embedded.log.clone()),
-        waiting: gateway::Waiting::default(),
+        identity: gateway::Identity { gateway_id: GATEWAY, run_id: RunId(Uuid::now_v7()) },
         key_pepper: embedded.key_pepper.clone(),
         idempotency: config.idempotency,
         source: "/modelhub/embedded".to_owned(),
         context: outside::gateway(),
     });
+    let keeper = Arc::new(gateway.keeper);
+    let keep = Arc::clone(&keeper);
+    // Whatever an earlier run recorded is in the log: that is a file of this folder.
+    let keeping = tokio::spawn(async move { tokio::join!(keep.keep(), keep.close_earlier()) });
     let listener = shared::listen(&config.listen, "listen").await?;
     greet(listener.local_addr()?, demo_key.as_deref());
     gateway::server::serve(listener, gateway.routes, stop).await;
 
     gateway.requests.close();
     gateway.requests.wait().await;
+    keeping.abort();
+    keeper.close().await;
     after_gateway.cancel();
     control.await.context("the private port")?;
     renewals_stop.cancel();

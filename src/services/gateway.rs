@@ -1,5 +1,8 @@
 //! `modelhub gateway`: the public API, on a spool that is drained into Kafka, a ledger's private port and `ClickHouse`.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +10,9 @@ use anyhow::{Context as _, Result};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::spool::{self, Drained, Spool};
 use gateway::ledger_http::HttpLedger;
-use gateway::{UsageLog, Waiting};
+use gateway::{Identity, Leftovers, UsageLog};
 use schemas::config::Config;
+use schemas::{GatewayId, RunId};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +25,8 @@ use crate::{outside, shutdown};
 
 /// How long a stop waits for the log to take what is in the spool. The rest is drained after the next start.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// Which gateway this is: beside its spool, because whoever has that answers for what was spent.
+const ID_FILE: &str = "gateway-id";
 /// How long it rests before it looks for the log again.
 const CONNECT_EVERY: Duration = Duration::from_secs(1);
 
@@ -32,9 +38,9 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?;
     let key_pepper = shared::required(config.key_pepper.as_ref(), "key_pepper")?.clone();
     let ledger = Arc::new(HttpLedger::new(url, secret)?);
-    let instance = Uuid::now_v7();
-    let kafka = shared::kafka_config(&config, &format!("modelhub-gateway-{instance}"))?;
-    let (spool, waiting) = open_spool(&config).await?;
+    let run_id = RunId(Uuid::now_v7());
+    let kafka = shared::kafka_config(&config, &format!("modelhub-gateway-{run_id}"))?;
+    let (spool, gateway_id, leftovers) = open_spool(&config).await?;
     let usage = shared::clickhouse(&config).await?;
     let after_gateway = CancellationToken::new();
     let upstreams = shared::upstreams(&config, &catalogue, &after_gateway).await?;
@@ -44,19 +50,30 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         ledger,
         stats: Arc::new(StoreStats(usage)),
         usage_log: UsageLog::Spooled(Arc::clone(&spool)),
-        waiting,
+        identity: Identity { gateway_id, run_id },
         key_pepper,
         idempotency: config.idempotency,
-        source: format!("/modelhub/gateway/{instance}"),
+        source: format!("/modelhub/gateway/{run_id}"),
         context: outside::gateway(),
     });
     let draining = CancellationToken::new();
-    let drainer = tokio::spawn(drain(Arc::clone(&spool), kafka, gateway.drained, draining.clone()));
+    let drainer = tokio::spawn(drain(Arc::clone(&spool), kafka, leftovers.clone(), draining.clone()));
+    let keeper = Arc::new(gateway.keeper);
+    let keep = Arc::clone(&keeper);
+    let keeping = tokio::spawn(async move {
+        let earlier = async {
+            leftovers.gone().await;
+            keep.close_earlier().await;
+        };
+        tokio::join!(keep.keep(), earlier)
+    });
     let listener = shared::listen(&config.listen, "listen").await?;
-    tracing::info!(address = %listener.local_addr().context("listen")?, %instance, "gateway listens");
+    tracing::info!(address = %listener.local_addr().context("listen")?, %gateway_id, %run_id, "gateway listens");
     gateway::server::serve(listener, gateway.routes, stop).await;
     gateway.requests.close();
     gateway.requests.wait().await;
+    keeping.abort();
+    keeper.close().await;
     after_gateway.cancel();
     draining.cancel();
     match timeout(DRAIN_WITHIN, drainer).await {
@@ -67,22 +84,39 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     Ok(())
 }
 
-/// Opens this gateway's spool, and sums up what waits in it.
-async fn open_spool(config: &Config) -> Result<(Arc<Spool>, Waiting)> {
+/// Opens this gateway's spool, and counts what waits in it. Who has the spool is that gateway, whatever machine it is on.
+async fn open_spool(config: &Config) -> Result<(Arc<Spool>, GatewayId, Arc<Leftovers>)> {
     let dir = config.spool.dir.clone().unwrap_or_else(|| config.data_dir.join("spool"));
     let spool_config = spool::Config::new(config.spool.max_bytes);
     let open = move || {
-        let (mut waiting, mut records) = (Waiting::default(), 0_u64);
-        let spool = Spool::open(&dir, spool_config, |record| {
-            waiting.add(record);
-            records += 1;
-        })?;
-        if records > 0 {
-            tracing::info!(records, "usage waits in the spool and will be drained");
+        let leftovers = Leftovers::default();
+        let spool = Spool::open(&dir, spool_config, |record| leftovers.add(record)).context("spool.dir")?;
+        let id = gateway_id(&dir.join(ID_FILE)).with_context(|| format!("{}", dir.join(ID_FILE).display()))?;
+        if !leftovers.is_empty() {
+            tracing::info!(records = leftovers.len(), "usage waits in the spool and will be drained");
         }
-        Ok::<_, spool::OpenError>((Arc::new(spool), waiting))
+        Ok((Arc::new(spool), id, Arc::new(leftovers)))
     };
-    spawn_blocking(open).await.context("opening the spool")?.context("spool.dir")
+    spawn_blocking(open).await.context("opening the spool")?
+}
+
+/// The id in this file, made on first use.
+fn gateway_id(path: &Path) -> Result<GatewayId> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().context("is not a gateway's id, a UUID; its leases can't be closed without it"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let id = GatewayId(Uuid::now_v7());
+            let fresh = path.with_extension("new");
+            let mut file = File::create(&fresh)?;
+            writeln!(file, "{id}")?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, path)?;
+            // The name, too, has to be there after a power cut.
+            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(id)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Drains the spool into Kafka, once that can be reached: a gateway starts, and serves, without it. A drain that panics is

@@ -119,6 +119,7 @@ async fn a_key_does_what_it_may_and_no_more(system: System) {
     assert_eq!(spend(&free, 7).await, 7);
 
     // What a key has used is the log's to know: nothing of it is forgotten by a restart.
+    books::applied(&system).await;
     system.restart(Stop::Kill9).await;
     let client = Client::new(&system.address, &client.key);
     assert_limited(&ask(&client, "dear", 1).await, "may use $0 more");

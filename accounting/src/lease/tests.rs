@@ -33,13 +33,26 @@ fn a_grant_is_the_need_and_a_share_of_the_rest() {
     check(funds("100", 400), none, funds("1", 10), funds("8", 80), funds("8", 80));
     check(funds("100", 400), none, funds("1", 10), funds("80", 800), funds("25", 100));
     check(funds("100", 400), none, funds("30", 300), funds("80", 800), funds("30", 300));
-    check(funds("100", 400), funds("80", 400), funds("1", 10), funds("80", 800), funds("5", 0));
-    check(funds("2", 0), none, funds("3", 10), funds("80", 800), funds("2", 0));
+    check(funds("100", 400), funds("80", 400), funds("1", 0), funds("80", 800), funds("5", 0));
+    // Less than what is needed is of no use.
+    check(funds("2", 0), none, funds("3", 10), funds("80", 800), none);
+    check(funds("5", 9), none, funds("3", 10), funds("80", 800), none);
+    check(funds("5", 10), none, funds("3", 10), funds("80", 800), funds("3", 10));
     check(funds("2", 0), funds("2", 0), funds("3", 10), funds("80", 800), none);
     // After a refund there may be less than leases have.
     check(funds("1", 0), funds("2", 5), funds("3", 10), funds("80", 800), none);
     check(none, none, funds("3", 10), funds("80", 800), none);
     check(funds("100", 0), none, none, none, none);
+}
+
+#[test]
+fn the_first_message_that_arrives_opens_a_lease() {
+    let pool = Pool { funds: funds("100", 0), reserved_elsewhere: Funds::ZERO };
+    let need = funds("1", 0);
+    let opened = renew(&pool, None, &request(3, Funds::ZERO, Funds::ZERO, need, need)).unwrap();
+    assert_eq!(opened, Lease { seq: 3, granted: need, ..Lease::default() });
+    let late = request(1, Funds::ZERO, Funds::ZERO, need, need);
+    assert_eq!(renew(&pool, Some(&opened), &late), Err(Refused::Stale));
 }
 
 #[test]
@@ -55,7 +68,8 @@ fn a_lease_gives_back_what_is_above_its_ceiling() {
     check(spent, funds("3", 30), Funds::ZERO, funds("3", 30));
     check(spent, funds("3", 30), funds("5", 50), funds("5", 50));
     // Reserved elsewhere 4, posted here 1: 10 - 4 is there beyond what posted, so the lease can have 7 in all.
-    check(spent, funds("3", 30), funds("50", 500), funds("7", 110));
+    check(spent, funds("3", 30), funds("7", 110), funds("7", 110));
+    check(spent, funds("3", 30), funds("7.1", 110), funds("3", 30));
     check(spent, funds("6", 60), Funds::ZERO, funds("6", 60));
     // After a refund nothing is taken away that the gateway may have spent.
     let poor = Pool { funds: funds("0.5", 0), reserved_elsewhere: Funds::ZERO };
@@ -90,7 +104,12 @@ fn what_no_gateway_says_changes_nothing() {
     check(Some(&Lease { closed: true, ..open }), fine, Refused::Unknown);
     check(Some(&open), LeaseRequest { seq: 5, ..fine }, Refused::Stale);
     check(Some(&open), LeaseRequest { seq: 1, ..fine }, Refused::Stale);
-    check(None, LeaseRequest { seq: 1, ..fine }, Refused::Impossible);
+    check(None, LeaseRequest { seq: 1, ..fine }, Refused::Unknown);
+    check(
+        None,
+        LeaseRequest { close: true, ..request(1, Funds::ZERO, Funds::ZERO, Funds::ZERO, Funds::ZERO) },
+        Refused::Unknown,
+    );
     check(Some(&open), LeaseRequest { ceiling: funds("6.1", 20), ..fine }, Refused::Impossible);
     check(Some(&open), LeaseRequest { ceiling: funds("2", 61), ..fine }, Refused::Impossible);
     check(Some(&open), LeaseRequest { spent: funds("2.1", 20), ..fine }, Refused::Impossible);

@@ -1,268 +1,229 @@
-//! Holds, charges in flight and views, against exact amounts.
+//! Accounts of gateways on one ledger in memory, against exact amounts.
 
-use std::collections::BTreeSet;
+mod ledger;
 
-use proptest::prelude::*;
-use schemas::api::AccountStatus;
-use schemas::catalogue::PlanTerms;
-use schemas::event::{Accuracy, KeyLimits, Outcome, UsageRecordedV1};
-use schemas::usage::Price;
-use schemas::{EventData, EventId, Offset, PartitionId, RequestId, Timestamp, TokenCounts};
+use schemas::api::{AccountView, Funds};
+use schemas::event::Funding;
+use schemas::{Offset, Usd};
+use tokio::task::JoinSet;
+use tokio::time::advance;
 use uuid::Uuid;
 
+use self::ledger::{ACCOUNT, MemoryLedger, view};
 use super::*;
 
 fn usd(text: &str) -> Usd {
     text.parse().unwrap()
 }
 
-fn view(balance: &str, offset: u64) -> AccountView {
-    AccountView {
-        account_id: AccountId(Uuid::from_u128(1)),
-        status: AccountStatus::Active,
-        plan: PlanTerms {
-            id: "free".into(),
-            price_usd: Usd::ZERO,
-            tokens_per_month: 0,
-            rollover_tokens: 0,
-            requests_per_minute: 10,
-            max_in_flight: 2,
-            max_keys: None,
-            trial_credit_usd: Usd::ZERO,
-        },
-        balance_usd: usd(balance),
-        plan_tokens: 0,
-        paid: false,
-        subscription: None,
-        version: at(offset),
+fn money(text: &str) -> Funds {
+    Funds { usd: usd(text), plan_tokens: 0 }
+}
+
+fn cost(text: &str) -> Funding {
+    Funding { plan_tokens: 0, credit_usd: usd(text) }
+}
+
+/// One gateway's account on this ledger.
+fn account(ledger: &Arc<MemoryLedger>, gateway: u128) -> Arc<Account> {
+    let identity = Identity { gateway_id: GatewayId(Uuid::from_u128(gateway)), run_id: RunId(Uuid::now_v7()) };
+    let context = Context { now: Arc::new(|| schemas::Timestamp::from_micros(0)), new_id: Arc::new(Uuid::now_v7) };
+    let accounts = Accounts::new(ledger.clone(), identity, context, 100);
+    Arc::new(Account::new(view(0), Arc::clone(&accounts.lessee)))
+}
+
+/// Holds exactly so much, or nothing.
+async fn hold(account: &Arc<Account>, amount: &str) -> Result<Hold, NoFunds> {
+    hold_between(account, amount, amount).await
+}
+
+/// Holds as much as there is, between these two.
+async fn hold_between(account: &Arc<Account>, least: &str, most: &str) -> Result<Hold, NoFunds> {
+    let (least, most) = (money(least), money(most));
+    let decide = |available: Funds| {
+        let funds = available.min(most);
+        funds.covers(least).then_some(Decided { funds, full: funds == most, what: () })
+    };
+    let want = |_: &AccountView| most;
+    account.hold(decide, want).await.map(|(hold, ())| hold)
+}
+
+fn too_little(held: Result<Hold, NoFunds>) -> (String, String) {
+    match held {
+        Err(NoFunds::TooLittle { available, held }) => (available.usd.to_string(), held.usd.to_string()),
+        other => panic!("{other:?}"),
     }
 }
 
-fn at(offset: u64) -> Position {
-    Position { partition: PartitionId(0), offset: Offset(offset) }
-}
-
-fn hold(account: &Arc<Account>, amount: &str) -> Result<Hold, Usd> {
-    account.hold(|_| Some((usd(amount), ()))).map(|(hold, ())| hold)
-}
-
-fn available(account: &Arc<Account>) -> String {
-    account.hold::<()>(|_| None).unwrap_err().to_string()
-}
-
-fn new(view: AccountView) -> Arc<Account> {
-    Arc::new(Account::new(view, 100, Charges::default()))
-}
-
-/// A usage event of the account that charges `cost`.
-fn used(cost: &str) -> Record {
-    let price = Price { input: "0".parse().unwrap(), cached_input: "0".parse().unwrap(), output: "0".parse().unwrap() };
-    let usage = UsageRecordedV1 {
-        request_id: RequestId(Uuid::nil()),
-        key_id: KeyId(Uuid::nil()),
-        model: "m".into(),
-        upstream: "u".into(),
-        stream: false,
-        outcome: Outcome::Completed,
-        accuracy: Accuracy::Measured,
-        policy: 1,
-        tokens: TokenCounts::default(),
-        price,
-        cost_usd: usd(cost),
-        started_at: Timestamp::from_micros(0),
-        duration_ms: 0,
-    };
-    let key = AccountId(Uuid::from_u128(1));
-    let time = Timestamp::from_micros(0);
-    let data = EventData::UsageRecorded(Box::new(usage));
-    let event = Event { id: EventId(Uuid::nil()), source: "/t".into(), subject: key, time, data };
-    Record { key, payload: event.encode().unwrap().into() }
-}
-
-/// What a key's lookup with this view leads to.
-fn remember(known: &mut Known, view: AccountView) -> Arc<Account> {
-    let view = KeyView {
-        key_id: KeyId(Uuid::nil()),
-        hash: KeyHash([0; 32]),
-        limits: KeyLimits::default(),
-        used: None,
-        account: view,
-    };
-    known.remember(view, 100, Instant::now()).account
-}
-
 #[test]
-fn a_hold_is_never_more_than_what_is_available() {
-    let account = new(view("1", 5));
-    let first = hold(&account, "0.7").unwrap();
-    assert_eq!(hold(&account, "0.300000000001").unwrap_err(), usd("0.3"));
-    let second = hold(&account, "0.3").unwrap();
-    assert_eq!(available(&account), "0");
+fn an_older_view_never_replaces_a_newer_one() {
+    let account = account(&MemoryLedger::new("1", 0), 1);
+    for (version, expected) in [(5, 5), (4, 5), (5, 5), (6, 6)] {
+        account.renew_view(view(version));
+        assert_eq!(account.view().version.offset, Offset(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_and_charged_is_exact() {
+    let ledger = MemoryLedger::new("5", 0);
+    let account = account(&ledger, 1);
+    let (first, second) = (hold(&account, "3").await.unwrap(), hold(&account, "2").await.unwrap());
+    assert_eq!((first.account_id(), first.funds()), (ACCOUNT, money("3")));
+    assert_eq!(too_little(hold(&account, "0.000000000001").await), ("0".into(), "5".into()));
     drop(first);
-    assert_eq!(available(&account), "0.7");
-    drop(second);
-    assert_eq!(available(&account), "1");
+    second.charge(cost("1.5"));
+    let all = hold(&account, "3.5").await.unwrap();
+    all.charge(cost("3.5"));
+    assert_eq!(too_little(hold(&account, "0.000000000001").await), ("0".into(), "0".into()));
+    assert_eq!(ledger.reserved(), money("5"));
 }
 
-#[test]
-fn a_debt_is_not_available() {
-    let account = new(view("-0.5", 5));
-    assert_eq!(available(&account), "-0.5");
-    assert!(hold(&account, "0").is_err());
+#[tokio::test(start_paused = true)]
+async fn who_finds_too_little_makes_do_with_less_when_nothing_more_comes() {
+    let ledger = MemoryLedger::new("5", 0);
+    let account = account(&ledger, 1);
+    let begun = Instant::now();
+    let hold = hold_between(&account, "1", "100").await.unwrap();
+    assert_eq!(hold.funds(), money("5"));
+    assert!(begun.elapsed() < Duration::from_millis(100), "nobody else has any of it");
+    drop(hold);
+    assert_eq!(too_little(hold_between(&account, "5.1", "100").await), ("5".into(), "0".into()));
 }
 
-#[test]
-fn a_charge_counts_once_however_late_or_early_place_and_view_come() {
-    let mut known = Known::default();
-    let account = remember(&mut known, view("1", 5));
-    hold(&account, "0.5").unwrap().charge(usd("0.2"));
-    assert_eq!(available(&account), "0.8");
-    // It waits in the spool, and a view from before it comes.
-    remember(&mut known, view("1", 6));
-    assert_eq!(available(&account), "0.8");
-    known.drained(&used("0.2"), at(7));
-    assert_eq!(available(&account), "0.8");
-    remember(&mut known, view("1", 6));
-    assert_eq!(available(&account), "0.8");
-    remember(&mut known, view("0.8", 7));
-    assert_eq!(available(&account), "0.8");
-    // The ledger applies the charge before its place is known here: for a moment it counts twice, never too little.
-    hold(&account, "0.5").unwrap().charge(usd("0.1"));
-    remember(&mut known, view("0.7", 9));
-    assert_eq!(available(&account), "0.6");
-    known.drained(&used("0.1"), at(9));
-    assert_eq!(available(&account), "0.7");
-    // An older view never replaces a newer one.
-    remember(&mut known, view("1", 6));
-    assert_eq!(available(&account), "0.7");
-}
-
-#[test]
-fn a_charge_that_was_not_recorded_is_taken_back() {
-    let account = new(view("1", 5));
-    let hold = hold(&account, "0.5").unwrap();
-    let charge = hold.charge(usd("0.2"));
-    assert_eq!(available(&account), "0.8");
-    charge.take_back();
-    assert_eq!(available(&account), "1");
-    assert!(lock(&account.funds).charges.is_empty());
-}
-
-#[test]
-fn what_waits_at_a_start_counts_until_a_view_includes_it() {
-    let start = || {
-        let mut waiting = Waiting::default();
-        waiting.add(&used("0.1"));
-        waiting.add(&used("0.2"));
-        waiting.add(&Record { key: AccountId(Uuid::from_u128(1)), payload: b"no event".as_slice().into() });
-        Known::new(waiting)
-    };
-    // Asked for before any of it is placed.
-    let mut known = start();
-    let account = remember(&mut known, view("1", 5));
-    assert_eq!(available(&account), "0.7");
-    known.drained(&used("0.1"), at(6));
-    known.drained(&used("0.2"), at(8));
-    assert_eq!(available(&account), "0.7");
-    remember(&mut known, view("0.9", 7));
-    assert_eq!(available(&account), "0.7");
-    remember(&mut known, view("0.7", 8));
-    assert_eq!(available(&account), "0.7");
-    assert!(lock(&account.funds).charges.is_empty());
-    // Asked for after some of it is placed, and by a view that includes that.
-    let mut known = start();
-    known.drained(&used("0.1"), at(6));
-    let account = remember(&mut known, view("0.9", 6));
-    assert_eq!(available(&account), "0.7");
-    known.drained(&used("0.2"), at(8));
-    remember(&mut known, view("0.7", 8));
-    assert_eq!(available(&account), "0.7");
-    assert!(lock(&account.funds).charges.is_empty());
-}
-
-/// One charge's way: begun, recorded and drained at this place of the log, and seen by a view.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Begin,
-    Fail,
-    /// The oldest recorded charge gets its place.
-    Place,
-    /// A view as of this share of the log.
-    View(u64),
-    /// The process ends and another one finds what was not noted as drained.
-    Restart,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => Just(Step::Begin),
-        1 => Just(Step::Fail),
-        4 => Just(Step::Place),
-        3 => (0_u64..=100).prop_map(Step::View),
-        1 => Just(Step::Restart),
-    ];
-    prop::collection::vec(step, 1..60)
-}
-
-proptest! {
-    /// Against a log in which every charge is: what is available is the whole balance less all that was ever recorded, or
-    /// less, while a view is ahead of what this gateway knows. At the end it is exact, and nothing is remembered.
-    #[test]
-    fn random_ways_never_release_twice_and_never_leak(steps in steps()) {
-        let mut known = Known::default();
-        let mut account = remember(&mut known, view("100", 0));
-        let cents = |n: usize| Usd::from_pico(i64::try_from(n).unwrap() * 10_000_000_000);
-        let hundred = usd("100");
-        // The log: which charge is at each offset from 1 on. A repeat is there twice and counts once.
-        let (mut log, mut begun, mut undrained): (Vec<usize>, usize, Vec<usize>) = (Vec::new(), 0, Vec::new());
-        let seen = |log: &[usize], upto: usize| -> Usd {
-            let once: BTreeSet<_> = log[..upto].iter().collect();
-            hundred.checked_sub(cents(once.len())).unwrap()
+#[tokio::test(start_paused = true)]
+async fn what_running_requests_hold_is_waited_for() {
+    let ledger = MemoryLedger::new("5", 0);
+    let (one, other) = (account(&ledger, 1), account(&ledger, 2));
+    for waits in [&one, &other] {
+        let held = hold(&one, "4").await.unwrap();
+        let release = async {
+            advance(Duration::from_millis(500)).await;
+            held.charge(cost("1"));
         };
-        for step in steps {
-            match step {
-                Step::Begin => {
-                    hold(&account, "0.05").unwrap().charge(cents(1));
-                    undrained.push(begun);
-                    begun += 1;
-                }
-                Step::Fail => hold(&account, "0.05").unwrap().charge(cents(1)).take_back(),
-                Step::Place => {
-                    if !undrained.is_empty() {
-                        log.push(undrained.remove(0));
-                        known.drained(&used("0.01"), at(log.len() as u64));
+        let (hold, ()) = tokio::join!(hold_between(waits, "1", "3"), release);
+        assert_eq!(hold.unwrap().funds(), money("3"));
+        ledger.post_all();
+        ledger.add("1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_its_turn_before_who_comes_later() {
+    let ledger = MemoryLedger::new("5", 0);
+    let account = account(&ledger, 1);
+    let held = hold(&account, "5").await.unwrap();
+    let order = Mutex::new(Vec::new());
+    let request = async |name, after: u64, amount| {
+        sleep_ms(after).await;
+        let hold = hold(&account, amount).await.unwrap();
+        lock(&order).push(name);
+        sleep_ms(10).await;
+        drop(hold);
+    };
+    let release = async {
+        sleep_ms(100).await;
+        drop(held);
+    };
+    // The third would fit beside the first, and does not overtake the second.
+    tokio::join!(request("first", 1, "4"), request("second", 2, "5"), request("third", 3, "1"), release);
+    assert_eq!(*lock(&order), ["first", "second", "third"]);
+}
+
+async fn sleep_ms(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_ledger_the_lease_lasts_until_its_end() {
+    let ledger = MemoryLedger::new("100", 0);
+    let account = account(&ledger, 1);
+    drop(hold(&account, "1").await.unwrap());
+    ledger.away(true);
+    drop(hold(&account, "1").await.unwrap());
+    advance(Duration::from_secs(10)).await;
+    let error = hold(&account, "1").await.unwrap_err();
+    assert!(matches!(&error, NoFunds::Ledger(LedgerError::Unavailable(_))), "{error:?}");
+    ledger.away(false);
+    drop(hold(&account, "1").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_tokens_that_others_have_are_not_waited_for_where_money_does() {
+    let ledger = MemoryLedger::new("5", 100);
+    let (one, other) = (account(&ledger, 1), account(&ledger, 2));
+    let all = |available: Funds| {
+        let tokens = Funds { usd: Usd::ZERO, plan_tokens: 100 };
+        let funds = if available.covers(tokens) { tokens } else { money("2") };
+        available.covers(funds).then_some(Decided { funds, full: true, what: () })
+    };
+    let want = |_: &AccountView| Funds { usd: Usd::ZERO, plan_tokens: 100 };
+    let (first, ()) = one.hold(all, want).await.unwrap();
+    let begun = Instant::now();
+    let (second, ()) = other.hold(all, want).await.unwrap();
+    assert_eq!((first.funds().plan_tokens, second.funds()), (100, money("2")));
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_uses_is_closed_and_its_funds_come_back() {
+    let ledger = MemoryLedger::new("5", 0);
+    let identity = Identity { gateway_id: GatewayId(Uuid::from_u128(1)), run_id: RunId(Uuid::now_v7()) };
+    let context = Context { now: Arc::new(|| schemas::Timestamp::from_micros(0)), new_id: Arc::new(Uuid::now_v7) };
+    let accounts = Arc::new(Accounts::new(ledger.clone(), identity, context, 100));
+    let account = accounts.find(KeyHash([7; 32])).await.unwrap().unwrap().account;
+    let keeper = Keeper::new(accounts);
+    let keeping = tokio::spawn(async move { keeper.keep().await });
+    hold(&account, "1").await.unwrap().charge(cost("0.25"));
+    assert!(ledger.reserved().covers(money("1")));
+    sleep_ms(6_000).await;
+    assert_eq!(ledger.reserved(), money("0.25"), "what is not posted yet");
+    ledger.post_all();
+    assert_eq!((ledger.reserved(), ledger.balance()), (Funds::ZERO, usd("4.75")));
+    hold(&account, "4.75").await.unwrap().charge(cost("4.75"));
+    keeping.abort();
+}
+
+/// Three gateways, many requests at once, an upstream that uses up to all that is held: never more than there is, and all but
+/// what is too little for one request.
+#[tokio::test(start_paused = true)]
+async fn gateways_together_spend_all_of_it_and_no_more() {
+    for seed in 0..8_u64 {
+        let ledger = MemoryLedger::new("1", 0);
+        let gateways: Vec<_> = (1..4).map(|gateway| account(&ledger, gateway)).collect();
+        let mut clients = JoinSet::new();
+        for client in 0..96_u64 {
+            let (account, ledger) = (Arc::clone(&gateways[(client % 3) as usize]), Arc::clone(&ledger));
+            clients.spawn(async move {
+                let mut random = seed * 1_000 + client + 1;
+                let mut next = move |below: u64| {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (random >> 33) % below
+                };
+                let mut spent = 0;
+                // In 10^-6 USD, of which there are 1,000,000.
+                while let Ok(hold) = hold_between(&account, "0.001", &format!("0.{:06}", 1_000 + next(50_000))).await {
+                    sleep_ms(next(30)).await;
+                    let held = u64::try_from(hold.funds().usd.to_pico().unwrap()).unwrap() / 1_000_000;
+                    let used = next(held + 1);
+                    match next(10) {
+                        0 => drop(hold),
+                        _ => {
+                            spent += used;
+                            hold.charge(Funding {
+                                plan_tokens: 0,
+                                credit_usd: Usd::from_pico((used * 1_000_000).cast_signed()),
+                            });
+                            ledger.post_all();
+                        }
                     }
                 }
-                Step::View(share) => {
-                    let upto = log.len() * usize::try_from(share).unwrap() / 100;
-                    let mut view = view("0", upto as u64);
-                    view.balance_usd = seen(&log, upto);
-                    remember(&mut known, view);
-                }
-                Step::Restart => {
-                    // The last one that was drained was not noted.
-                    let repeated = log.last().copied().filter(|last| !undrained.contains(last));
-                    undrained.splice(0..0, repeated);
-                    let mut waiting = Waiting::default();
-                    undrained.iter().for_each(|_| waiting.add(&used("0.01")));
-                    known = Known::new(waiting);
-                    let mut view = view("0", log.len() as u64);
-                    view.balance_usd = seen(&log, log.len());
-                    account = remember(&mut known, view);
-                }
-            }
-            let most = hundred.checked_sub(cents(begun)).unwrap();
-            let now = usd(&available(&account));
-            prop_assert!(now <= most, "{now} is available of {most}");
+                spent
+            });
         }
-        for charge in undrained {
-            log.push(charge);
-            known.drained(&used("0.01"), at(log.len() as u64));
-        }
-        let mut view = view("0", log.len() as u64);
-        view.balance_usd = seen(&log, log.len());
-        remember(&mut known, view);
-        prop_assert_eq!(usd(&available(&account)), hundred.checked_sub(cents(begun)).unwrap());
-        prop_assert!(lock(&account.funds).charges.is_empty());
+        let spent: u64 = clients.join_all().await.into_iter().sum();
+        ledger.post_all();
+        assert_eq!(ledger.balance(), Usd::from_pico(((1_000_000 - spent) * 1_000_000).cast_signed()), "seed {seed}");
+        assert!(spent > 999_000, "seed {seed}: {spent} of 1000000 was spent");
     }
 }

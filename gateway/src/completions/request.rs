@@ -1,7 +1,9 @@
 //! What the gateway reads of a completion request, and the few values it changes before it sends it on.
 
+use accounting::rating;
 use bytes::Bytes;
-use schemas::Usd;
+use schemas::TokenCounts;
+use schemas::api::Funds;
 use schemas::catalogue::Model;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -46,17 +48,21 @@ pub(crate) struct CompletionRequest {
     pub(crate) choices: u64,
     /// Whether the messages hold nothing but text.
     text_only: bool,
+    /// The most output tokens that the key's limits allow, of all choices.
+    allowed: Option<u64>,
 }
 
-/// What a request may cost at most, and the output that pays for.
+/// What a request may take at most, and the output that pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WorstCase {
     /// Output tokens of each choice.
     pub(crate) output_tokens: u64,
     /// Whether that is less than the client, or the model, would take.
     pub(crate) clamped: bool,
-    /// Prompt and all choices at list price.
-    pub(crate) cost: Usd,
+    /// Whether it is all that the request asks for.
+    pub(crate) full: bool,
+    /// Plan tokens, and the list price of what they do not cover, of the prompt and all choices.
+    pub(crate) hold: Funds,
 }
 
 /// The largest `n` a request may ask for, as at `OpenAI`.
@@ -113,7 +119,7 @@ impl CompletionRequest {
         }
         let text_only = messages.iter().all(|message| is_text(message));
         let include_usage = include_usage.unwrap_or(false);
-        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only })
+        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only, allowed: None })
     }
 
     /// An upper bound of the prompt's tokens: a byte-level token of text is at least one byte, and a prompt can't be
@@ -128,24 +134,61 @@ impl CompletionRequest {
         estimate_tokens(self.body.len() as u64).min(self.prompt_tokens_bound(model))
     }
 
-    /// What the request may cost at most where `available` is all there is; `None` where that does not even pay for the
-    /// prompt and one output token.
-    pub(crate) fn worst_case(&self, model: &Model, available: Usd) -> Option<WorstCase> {
-        let prompt = self.prompt_tokens_bound(model);
-        let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
-        let all = wanted.checked_mul(self.choices)?;
-        let affordable = accounting::rating::affordable_output(available, prompt, all, &model.price)?;
-        let output_tokens = affordable / self.choices;
+    /// What the request may take at most where `available` is all there is; `None` where that does not even pay for the
+    /// prompt and one output token. Plan tokens go first, to the prompt and then to the output, one for one.
+    pub(crate) fn worst_case(&self, model: &Model, available: Funds) -> Option<WorstCase> {
+        let (prompt, price) = (self.prompt_tokens_bound(model), &model.price);
+        let all = self.most_output(model)?;
+        let covered = available.plan_tokens.min(prompt);
+        let covered_output = (available.plan_tokens - covered).min(all);
+        let uncovered = all - covered_output;
+        let paid_output = match rating::affordable_output(available.usd, prompt - covered, uncovered, price) {
+            Some(output) => output,
+            None if covered == prompt => 0,
+            None => return None,
+        };
+        let output_tokens = (covered_output + paid_output) / self.choices;
         if output_tokens == 0 {
             return None;
         }
-        let tokens = schemas::TokenCounts {
-            prompt,
-            completion: output_tokens.checked_mul(self.choices)?,
-            ..schemas::TokenCounts::default()
-        };
-        let cost = accounting::rating::cost(&tokens, &model.price)?;
-        Some(WorstCase { output_tokens, clamped: output_tokens < self.max_output_tokens.unwrap_or(wanted), cost })
+        let completion = output_tokens.checked_mul(self.choices)?;
+        let plan_tokens = available.plan_tokens.min(prompt.checked_add(completion)?);
+        let usd = rating::overage(&worst(prompt, completion), price, plan_tokens)?;
+        Some(WorstCase {
+            output_tokens,
+            clamped: output_tokens < self.max_output_tokens.unwrap_or(model.max_output_tokens),
+            full: completion == all,
+            hold: Funds { usd, plan_tokens },
+        })
+    }
+
+    /// All that the request asks for, of an account that has `plan_tokens`, or where those can't be had, at list price.
+    pub(crate) fn wanted(&self, model: &Model, plan_tokens: u64) -> Funds {
+        let (prompt, all) = (self.prompt_tokens_bound(model), self.most_output(model).unwrap_or(0));
+        let plan_tokens = plan_tokens.min(prompt.saturating_add(all));
+        let usd = rating::overage(&worst(prompt, all), &model.price, plan_tokens).unwrap_or_default();
+        Funds { usd, plan_tokens }
+    }
+
+    /// The most output tokens of all choices that the request can have.
+    fn most_output(&self, model: &Model) -> Option<u64> {
+        let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
+        Some(wanted.checked_mul(self.choices)?.min(self.allowed.unwrap_or(u64::MAX)))
+    }
+
+    /// What the request may cost at list price where `left` is all that its key may use, and the output tokens of all choices
+    /// that pays for; `None` where that does not even pay for the prompt and one output token.
+    pub(crate) fn within(&self, model: &Model, left: schemas::Usd) -> Option<(schemas::Usd, u64)> {
+        let prompt = self.prompt_tokens_bound(model);
+        let output = rating::affordable_output(left, prompt, self.most_output(model)?, &model.price)?;
+        let output = output / self.choices * self.choices;
+        let cost = rating::cost(&worst(prompt, output), &model.price)?;
+        (output > 0).then_some((cost, output))
+    }
+
+    /// Allows at most so many output tokens, of all choices.
+    pub(crate) fn allow(&mut self, most: Option<u64>) {
+        self.allowed = most;
     }
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
@@ -229,6 +272,10 @@ fn is_text(message: &RawValue) -> bool {
     };
     message.audio.is_none()
         && parts.is_some_and(|parts| parts.iter().all(|part| matches!(&*part.r#type, "text" | "refusal")))
+}
+
+fn worst(prompt: u64, completion: u64) -> TokenCounts {
+    TokenCounts { prompt, completion, ..TokenCounts::default() }
 }
 
 /// A field's value; `None` where it is absent or `null`.

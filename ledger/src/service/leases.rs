@@ -17,12 +17,13 @@ impl Ledger {
     pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
         let LeaseRequest { account_id, lease_id, seq, wish, .. } = request;
         match self.parts.store.lease(&request, self.parts.outside.now()).await? {
-            Leased::Renewed { lease, idle_elsewhere, account } => Ok(LeaseGrant {
+            Leased::Renewed { lease, free, idle_elsewhere, account } => Ok(LeaseGrant {
                 lease_id,
                 seq,
                 granted: lease.granted,
                 ttl_ms: u64::try_from(self.parts.lease_ttl.as_millis()).unwrap_or(u64::MAX),
                 tight: !lease.granted.covers(wish),
+                free,
                 idle_elsewhere,
                 account,
             }),

@@ -13,9 +13,9 @@ use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 
 pub(super) use self::adapter::lease_store;
 pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FORGET, FORGET_DONE, FORGET_POSTED, FundsRow, GATEWAYS, GatewayRow, HeldFunds,
-    KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE, UPSERT, beyond, failed,
-    has, sum_up, tokens,
+    END, ENDED_ALREADY, FLOOR, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS, GatewayRow,
+    HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE, UPSERT, beyond,
+    failed, has, sum_up, tokens,
 };
 use super::StoreError;
 
@@ -26,6 +26,8 @@ pub enum Leased {
     Renewed {
         /// The lease with it.
         lease: Lease,
+        /// What is left to grant.
+        free: Funds,
         /// What the account's other leases may give back.
         idle_elsewhere: Funds,
         /// The account.
@@ -69,7 +71,7 @@ pub trait LeaseStore {
     /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
-    /// The partitions of the leases that runs of a gateway but the one named have left open.
+    /// The partitions of the leases that runs of a gateway but the one named have left.
     async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError>;
 
     /// Lets those leases end once their partition is folded up to where the log ends; returns how many they are.

@@ -83,6 +83,8 @@ pub struct KeyUsed {
     pub month: Month,
     /// What it used in that month.
     pub usd_in_month: Usd,
+    /// What it used since it has had a limit of money. It only grows.
+    pub usd_in_total: Usd,
 }
 
 /// Opens an account for a verified e-mail, with a first key and the plan's trial credit.

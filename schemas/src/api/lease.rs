@@ -71,20 +71,21 @@ impl From<Funding> for Funds {
 pub struct LeaseRequest {
     /// Whose funds.
     pub account_id: AccountId,
-    /// The lease; a fresh id opens one.
+    /// The lease; a fresh id opens one. A run has one at a time on an account: another of its leases there, on which nothing
+    /// was spent, is one whose opening was heard too late, and goes.
     pub lease_id: LeaseId,
     /// The gateway.
     pub gateway_id: GatewayId,
     /// Its run.
     pub run_id: RunId,
-    /// One more than in the message before; the first one is 1. A message that comes after a later one is refused.
+    /// More than in the message before. A message that comes after a later one is refused.
     pub seq: u64,
     /// Charged on this lease by events that are durable, or are being written.
     pub spent: Funds,
     /// The most that the gateway spends on it until it hears otherwise: what it spent, what running requests hold, and what
     /// it keeps. What it was granted above that is given back.
     pub ceiling: Funds,
-    /// What the ceiling has to be for the request that waits.
+    /// What the ceiling has to be for the request that waits: all of that is granted, or nothing.
     pub need: Funds,
     /// What the ceiling would best be, so that the next requests need not ask.
     pub wish: Funds,
@@ -106,6 +107,8 @@ pub struct LeaseGrant {
     pub ttl_ms: u64,
     /// Whether less was left than the gateway wished for: what it does not need, others do.
     pub tight: bool,
+    /// What is left, beyond all that was granted.
+    pub free: Funds,
     /// What others have been granted and have not spent, as far as is known: it may come back.
     pub idle_elsewhere: Funds,
     /// The account.

@@ -2,6 +2,10 @@
 
 use schemas::usage::Price;
 
+use proptest::prelude::*;
+use schemas::TokenCounts;
+use schemas::api::Funds;
+
 use super::*;
 
 fn model() -> Model {
@@ -62,7 +66,7 @@ fn bytes_that_are_no_text_are_the_client_s_fault_wherever_they_stand() {
 fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
     let check = |body: &str, available: &str, expected: &str| {
         let request = parse(body).unwrap();
-        let worst = request.worst_case(&model(), available.parse().unwrap()).unwrap();
+        let worst = request.worst_case(&model(), funds(available, 0)).unwrap();
         assert_eq!(request.upstream_body(&model(), &worst).unwrap(), expected.as_bytes());
     };
     check(
@@ -114,31 +118,78 @@ fn the_upstream_gets_the_client_s_bytes_but_for_the_values_we_own() {
     );
 }
 
+fn funds(usd: &str, plan_tokens: u64) -> Funds {
+    Funds { usd: usd.parse().unwrap(), plan_tokens }
+}
+
 #[test]
 fn the_worst_case_is_prompt_bound_plus_all_choices() {
-    let check = |body: &str, available: &str, expected: Option<(u64, bool, &str)>| {
-        let worst = parse(body).unwrap().worst_case(&model(), available.parse().unwrap());
-        let expected = expected.map(|(output_tokens, clamped, cost)| WorstCase {
-            output_tokens,
-            clamped,
-            cost: cost.parse().unwrap(),
-        });
-        assert_eq!(worst, expected, "{body} with {available}");
+    let check = |body: &str, available: Funds, expected: Option<(u64, bool, Funds)>| {
+        let request = parse(body).unwrap();
+        let expected =
+            expected.map(|(output_tokens, clamped, hold)| WorstCase { output_tokens, clamped, full: !clamped, hold });
+        assert_eq!(request.worst_case(&model(), available), expected, "{body} with {available:?}");
+        if let Some(WorstCase { full: true, hold, .. }) = expected {
+            let plan_tokens = available.plan_tokens;
+            assert_eq!(request.wanted(&model(), plan_tokens), hold, "{body} with {available:?}");
+        }
+    };
+    let money = |available: &str, body: &str, expected: Option<(u64, bool, &str)>| {
+        let expected = expected.map(|(output, clamped, hold)| (output, clamped, funds(hold, 0)));
+        check(body, funds(available, 0), expected);
     };
     let bare = r#"{"model":"m","messages":[{}]}"#;
-    check(bare, "5", Some((100, false, "0.000229")));
-    check(bare, "0.000229", Some((100, false, "0.000229")));
-    check(bare, "0.000228999999", Some((99, true, "0.000227")));
-    check(bare, "0.000031", Some((1, true, "0.000031")));
-    check(bare, "0.000030999999", None);
-    check(bare, "0", None);
-    check(bare, "-1", None);
+    money("5", bare, Some((100, false, "0.000229")));
+    money("0.000229", bare, Some((100, false, "0.000229")));
+    money("0.000228999999", bare, Some((99, true, "0.000227")));
+    money("0.000031", bare, Some((1, true, "0.000031")));
+    money("0.000030999999", bare, None);
+    money("0", bare, None);
+    money("-1", bare, None);
     let three = r#"{"model":"m","messages":[{}],"n":3}"#;
-    check(three, "5", Some((100, false, "0.000635")));
-    check(three, "0.000041", Some((1, true, "0.000041")));
-    check(three, "0.00004", None);
+    money("5", three, Some((100, false, "0.000635")));
+    money("0.000041", three, Some((1, true, "0.000041")));
+    money("0.00004", three, None);
     let long = format!(r#"{{"model":"m","messages":["{}"],"max_tokens":1}}"#, "x".repeat(5_000));
-    check(&long, "5", Some((1, false, "0.001002")));
+    money("5", &long, Some((1, false, "0.001002")));
+    // 29 bytes of prompt and 100 tokens of output. Plan tokens go first; money pays for the rest, or the output is less.
+    check(bare, funds("0", 129), Some((100, false, funds("0", 129))));
+    check(bare, funds("5", 1_000), Some((100, false, funds("0", 129))));
+    check(bare, funds("0", 128), Some((99, true, funds("0", 128))));
+    check(bare, funds("0.000002", 128), Some((100, false, funds("0.000002", 128))));
+    check(bare, funds("0", 30), Some((1, true, funds("0", 30))));
+    check(bare, funds("0", 29), None);
+    check(bare, funds("0.000001", 29), None);
+    check(bare, funds("0.000002", 29), Some((1, true, funds("0.000002", 29))));
+    check(bare, funds("0.000003", 28), Some((1, true, funds("0.000003", 28))));
+    check(bare, funds("0.000002", 28), None);
+    check(three, funds("0", 335), Some((100, false, funds("0", 335))));
+    check(three, funds("0", 334), Some((99, true, funds("0", 332))));
+}
+
+proptest! {
+    /// Whatever the upstream counts up to what was held for, the hold pays for it.
+    #[test]
+    fn the_hold_pays_for_whatever_comes(
+        pico in 0_i64..400_000_000, plan_tokens in 0_u64..200, prompt in 0_u64..=29, cached in 0_u64..=29,
+        completion in 0_u64..=300, choices in 1_u64..4,
+    ) {
+        let body = format!(r#"{{"model":"m","messages":[{{}}],"n":{choices}}}"#);
+        let available = Funds { usd: schemas::Usd::from_pico(pico), plan_tokens };
+        let model = model();
+        if let Some(worst) = parse(&body).unwrap().worst_case(&model, available) {
+            prop_assert!(available.covers(worst.hold));
+            let tokens = TokenCounts {
+                prompt,
+                cached_prompt: cached.min(prompt),
+                completion: completion.min(worst.output_tokens * choices),
+                reasoning: 0,
+            };
+            let covered = worst.hold.plan_tokens.min(tokens.total());
+            let usd = accounting::rating::overage(&tokens, &model.price, covered).unwrap();
+            prop_assert!(worst.hold.usd >= usd, "{:?} pays for {:?}, not {}", worst, tokens, usd);
+        }
+    }
 }
 
 #[test]

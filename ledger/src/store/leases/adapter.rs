@@ -20,9 +20,16 @@ macro_rules! lease_store {
                 if next < position(&mut transaction, leases::FLOOR, stored.partition).await? {
                     return Ok(Leased::Refolding);
                 }
+                let ghosts = query(leases::FORGET_GHOSTS)
+                    .bind(account.0)
+                    .bind(request.run_id.0)
+                    .bind(request.lease_id.0)
+                    .bind(Money(Usd::ZERO));
+                ghosts.execute(&mut *transaction).await.map_err(failed)?;
                 let (own, others) = open(&mut transaction, account, request.lease_id).await?;
                 let (reserved_elsewhere, idle_elsewhere) = leases::sum_up(&others)?;
-                let lease = match renew(&Pool { funds: funds.has, reserved_elsewhere }, own.as_ref(), request) {
+                let pool = Pool { funds: funds.has, reserved_elsewhere };
+                let lease = match renew(&pool, own.as_ref(), request) {
                     Ok(lease) => lease,
                     Err(refused) => return Ok(Leased::Refused(refused, own.map(|lease| lease.seq))),
                 };
@@ -35,7 +42,7 @@ macro_rules! lease_store {
                 transaction.commit().await.map_err(failed)?;
                 let balance = stored.state.balance().ok_or_else(leases::beyond)?;
                 let account = view(stored.partition, &stored.state, balance);
-                Ok(Leased::Renewed { lease, idle_elsewhere, account })
+                Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account })
             }
 
             async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {

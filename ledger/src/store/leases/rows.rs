@@ -33,6 +33,12 @@ pub(in crate::store) const UPSERT: &str = "\
         renewed_at = excluded.renewed_at
     WHERE leases.account_id = excluded.account_id";
 
+/// A gateway's run has one lease on an account at a time, so its others that were never used never will be: the message that
+/// opened them came too late.
+pub(in crate::store) const FORGET_GHOSTS: &str = "\
+    DELETE FROM leases WHERE account_id = $1 AND run_id = $2 AND lease_id <> $3 AND NOT closed
+        AND spent_usd = $4 AND spent_tokens = 0 AND posted_usd = $4 AND posted_tokens = 0";
+
 pub(in crate::store) const FORGET: &str = "DELETE FROM leases WHERE lease_id = $1 AND account_id = $2";
 
 /// Those that are closed and posted, and those whose partition is folded to where all that was spent on them is in the log.
@@ -51,11 +57,11 @@ pub(in crate::store) const RESERVE: &str = "\
 
 pub(in crate::store) const PARTITIONS_OF_RUNS: &str = "\
     SELECT DISTINCT partition_no FROM leases
-    WHERE gateway_id = $1 AND run_id <> $2 AND ends_at IS NULL AND NOT closed ORDER BY partition_no";
+    WHERE gateway_id = $1 AND run_id <> $2 AND ends_at IS NULL ORDER BY partition_no";
 
 pub(in crate::store) const END: &str = "\
     UPDATE leases SET ends_at = $4
-    WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL AND NOT closed";
+    WHERE gateway_id = $1 AND run_id <> $2 AND partition_no = $3 AND ends_at IS NULL";
 
 pub(in crate::store) const GATEWAYS: &str = "\
     SELECT gateway_id, lease_id, granted_usd, granted_tokens, posted_usd, posted_tokens, renewed_at

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accounting::lease::{Lease, Pool, Refused, renew};
+use accounting::lease::{Lease, Pool, Refused, free, renew};
 use rust_decimal::Decimal;
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
 use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounting::AccountState;
-use accounting::lease::{Lease, Pool, Refused, renew};
+use accounting::lease::{Lease, Pool, Refused, free, renew};
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
 use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
 use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
