@@ -20,6 +20,8 @@ pub struct RecordRef<P> {
 #[derive(Debug)]
 pub struct Fold<P> {
     records: Vec<(RecordRef<P>, Result<Event, Refused>)>,
+    /// Event ids that the batch holds more than once, sorted.
+    repeated: Vec<EventId>,
 }
 
 /// A record that can't post, whatever its account's state is.
@@ -65,7 +67,9 @@ impl<P: AsRef<[u8]>> Fold<P> {
             };
             (record, event)
         };
-        Self { records: records.into_iter().map(decode).collect() }
+        let records: Vec<_> = records.into_iter().map(decode).collect();
+        let repeated = repeated(records.iter().filter_map(|(_, event)| Some(event.as_ref().ok()?.id)).collect());
+        Self { records, repeated }
     }
 
     /// The records, as they were given, in order.
@@ -125,7 +129,8 @@ impl<P: AsRef<[u8]>> Fold<P> {
                 Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),
                 Ok(event) => {
                     let outcome = apply(accounts, &event, record.offset);
-                    if matches!(outcome, Outcome::Applied(_)) {
+                    // Of an id that comes once, nobody asks again.
+                    if matches!(outcome, Outcome::Applied(_)) && self.repeated.binary_search(&event.id).is_ok() {
                         posted.insert(event.id);
                     }
                     (Some(event), outcome)
@@ -135,4 +140,12 @@ impl<P: AsRef<[u8]>> Fold<P> {
         }
         (entries, chain)
     }
+}
+
+/// Those that are there more than once, sorted.
+fn repeated(mut ids: Vec<EventId>) -> Vec<EventId> {
+    ids.sort_unstable();
+    let mut repeated: Vec<EventId> = ids.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
 }

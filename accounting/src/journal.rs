@@ -19,15 +19,21 @@ impl Journal {
         lot: Option<LotId>,
     ) {
         if amount.is_positive() {
-            self.0.push(Transfer { debit, credit, amount: Amount::Usd(amount), code, lot });
+            self.add(Transfer { debit, credit, amount: Amount::Usd(amount), code, lot });
         }
     }
 
     /// Plan tokens leave `credit` and arrive at `debit`.
     pub(crate) fn tokens(&mut self, debit: LedgerAccount, credit: LedgerAccount, amount: u64, code: Code, lot: LotId) {
         if amount > 0 {
-            self.0.push(Transfer { debit, credit, amount: Amount::PlanTokens(amount), code, lot: Some(lot) });
+            self.add(Transfer { debit, credit, amount: Amount::PlanTokens(amount), code, lot: Some(lot) });
         }
+    }
+
+    /// Nearly all events have one transfer, and thousands of events are in memory at a time: no room is kept for more.
+    fn add(&mut self, transfer: Transfer) {
+        self.0.reserve_exact(1);
+        self.0.push(transfer);
     }
 
     /// All of them.

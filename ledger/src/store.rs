@@ -9,6 +9,7 @@ mod invoices;
 mod leases;
 pub mod postgres;
 mod read;
+mod reset;
 mod schema;
 pub mod snapshot;
 pub mod sqlite;

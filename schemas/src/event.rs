@@ -14,6 +14,7 @@ mod payment;
 mod subscription;
 mod types;
 mod usage;
+mod verbatim;
 
 pub use account::{AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1};
 pub use codec::DecodeError;

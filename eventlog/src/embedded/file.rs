@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt;
 use schemas::{Offset, PartitionId};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, Row as _, SqliteConnection};
 
 use crate::batch::Filling;
 use crate::run::ReadError;
-use crate::{Batch, Bounds, StoredRecord};
+use crate::{Batch, Bounds};
 
 /// A table with a rowid keeps the records in the order of their arrival whatever their partition, so that a commit
 /// dirties the end of one tree; records of a kilobyte would need overflow pages in a table without.
@@ -92,7 +91,7 @@ impl Reader {
     pub(super) async fn read(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Result<Batch, ReadError> {
         let mut filling = Filling::new(partition, from, bounds);
         {
-            let mut rows = sqlx::query_as(
+            let mut rows = sqlx::query(
                 r#"SELECT "offset", payload FROM records WHERE partition = ? AND "offset" >= ?
                    ORDER BY "offset" LIMIT ?"#,
             )
@@ -101,12 +100,12 @@ impl Reader {
             .bind(i64::try_from(bounds.records.max(1)).unwrap_or(i64::MAX))
             .fetch(&self.pool);
             while let Some(row) = rows.try_next().await.map_err(|error| passing(partition, &error))? {
-                let (offset, payload): (i64, Vec<u8>) = row;
-                let record = StoredRecord { offset: Offset(offset.cast_unsigned()), payload: Bytes::from(payload) };
-                if record.offset != filling.next() {
-                    return Err(ReadError::gap(partition, filling.next(), record.offset));
+                let offset =
+                    Offset(row.try_get::<i64, _>(0).map_err(|error| passing(partition, &error))?.cast_unsigned());
+                if offset != filling.next() {
+                    return Err(ReadError::gap(partition, filling.next(), offset));
                 }
-                if filling.push(record).is_err() {
+                if !filling.push(offset, row.try_get(1).map_err(|error| passing(partition, &error))?) {
                     break;
                 }
             }

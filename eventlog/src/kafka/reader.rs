@@ -1,18 +1,19 @@
 //! Reading from a position, for audits and exports: outside of any group.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
+use rdkafka::message::Message;
 use schemas::{Offset, PartitionId};
 
 use super::KafkaConfig;
 use super::client::{self, LoggingContext, is_out_of_range, partition_number, place};
-use super::source::stored;
+use super::source::place_and_payload;
 use super::topic::{Topic, blocking};
 use crate::batch::Filling;
 use crate::run::ReadError;
@@ -21,11 +22,15 @@ use crate::{Batch, Bounds, StoredRecord};
 /// How long records that are there may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A consumer a partition is kept, as who reads a batch mostly reads on.
+/// How long the client is waited for at a time.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Consumers are kept, as who reads a batch mostly reads on. One that has read its partition to the end goes on to another,
+/// so who reads partitions one after another has one consumer.
 pub(super) struct Readers {
     config: Arc<KafkaConfig>,
     topic: Topic,
-    idle: Mutex<BTreeMap<PartitionId, Reader>>,
+    idle: Mutex<Vec<Reader>>,
 }
 
 impl Readers {
@@ -34,23 +39,44 @@ impl Readers {
     }
 
     pub(super) async fn read(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Result<Batch, ReadError> {
-        let range = self.topic.range(partition).await?;
-        range.check(partition, from)?;
-        if from == range.end {
+        let end = match self.end_beyond(partition, from, bounds) {
+            Some(end) => end,
+            None => {
+                let range = self.topic.range(partition).await?;
+                range.check(partition, from)?;
+                range.end
+            }
+        };
+        if from == end {
             return Ok(Filling::new(partition, from, bounds).finish());
         }
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
-        let reader = match idle {
+        let reader = match self.idle(partition, from) {
             Some(reader) => reader,
             None => Reader::new(&self.config, partition).map_err(|error| ReadError::Passing(error.to_string()))?,
         };
-        let (reader, batch) = blocking(move || reader.read(from, range.end, bounds))
+        let (reader, batch) = blocking(move || reader.read(partition, from, end, bounds))
             .await
             .map_err(|error| ReadError::Passing(error.0))?;
-        if let Some(reader) = reader {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, reader);
-        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(reader);
         batch
+    }
+
+    /// The partition's end as it was known, where that is beyond what the batch can hold: where it is by now makes no
+    /// difference to the batch, so that the brokers need not be asked.
+    fn end_beyond(&self, partition: PartitionId, from: Offset, bounds: Bounds) -> Option<Offset> {
+        let full = Offset(from.0.saturating_add(bounds.records.max(1) as u64));
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = idle.iter().find(|reader| reader.is_at(partition, from))?;
+        (full <= there.end).then_some(there.end)
+    }
+
+    /// The reader that is there already, else one that has nothing to read any more.
+    fn idle(&self, partition: PartitionId, from: Offset) -> Option<Reader> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = idle.iter().position(|reader| reader.is_at(partition, from));
+        let free = || idle.iter().position(|reader| reader.partition == partition || reader.next == Some(reader.end));
+        let at = there.or_else(free)?;
+        Some(idle.swap_remove(at))
     }
 }
 
@@ -62,47 +88,73 @@ struct Reader {
     next: Option<Offset>,
     /// The record before it, where it did not fit the last batch.
     held: Option<StoredRecord>,
+    /// Where the partition ended when that was last asked.
+    end: Offset,
 }
 
 impl Reader {
     fn new(config: &KafkaConfig, partition: PartitionId) -> KafkaResult<Self> {
         // Without a subscription the group is a name only: nobody joins it, and nothing is committed.
         let consumer = client::consumer(config, "read").create_with_context(LoggingContext)?;
-        Ok(Self { partition, topic: config.topic.clone(), consumer, next: None, held: None })
+        Ok(Self { partition, topic: config.topic.clone(), consumer, next: None, held: None, end: Offset(0) })
+    }
+
+    /// Whether it can go on there as it is.
+    fn is_at(&self, partition: PartitionId, from: Offset) -> bool {
+        self.partition == partition && self.held.as_ref().map(|record| record.offset).or(self.next) == Some(from)
     }
 
     /// Hands itself back where it can go on.
-    fn read(mut self, from: Offset, end: Offset, bounds: Bounds) -> (Option<Self>, Result<Batch, ReadError>) {
-        let batch = self.fill(from, end, bounds);
+    fn read(
+        mut self,
+        partition: PartitionId,
+        from: Offset,
+        end: Offset,
+        bounds: Bounds,
+    ) -> (Option<Self>, Result<Batch, ReadError>) {
+        let batch = self.fill(partition, from, end, bounds);
         (batch.is_ok().then_some(self), batch)
     }
 
     /// Takes what there is before `end`, within the bounds.
-    fn fill(&mut self, from: Offset, end: Offset, bounds: Bounds) -> Result<Batch, ReadError> {
-        self.go_to(from).map_err(|error| self.passing(&error))?;
-        let mut filling = Filling::new(self.partition, from, bounds);
-        if let Some(held) = self.held.take() {
-            self.held = filling.push(held).err();
+    fn fill(&mut self, partition: PartitionId, from: Offset, end: Offset, bounds: Bounds) -> Result<Batch, ReadError> {
+        self.go_to(partition, from).map_err(|error| self.passing(&error))?;
+        self.end = end;
+        let mut filling = Filling::new(partition, from, bounds);
+        if let Some(held) = self.held.take()
+            && !filling.push(held.offset, &held.payload)
+        {
+            self.held = Some(held);
         }
-        let mut asked = Instant::now();
-        while filling.next() < end && !filling.is_full() {
-            let record = match self.consumer.poll(PATIENCE.saturating_sub(asked.elapsed())) {
-                Some(Ok(message)) => stored(&message),
+        // Since when there was nothing but trouble.
+        let mut waiting = None;
+        while self.held.is_none() && filling.next() < end && !filling.is_full() {
+            // What is there already is taken without a look at the clock.
+            let there = self.consumer.poll(Duration::ZERO);
+            let message = match there.or_else(|| self.consumer.poll(TURN)) {
+                Some(Ok(message)) => message,
                 Some(Err(error)) if is_out_of_range(&error) => return Err(self.passing(&error)),
-                Some(Err(error)) if asked.elapsed() > PATIENCE => return Err(self.passing(&error)),
-                None if asked.elapsed() > PATIENCE => return Err(self.passing(&"the brokers don't send it")),
                 // The client goes on trying.
-                Some(Err(_)) | None => continue,
+                other if waiting.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
+                    drop(other);
+                    continue;
+                }
+                Some(Err(error)) => return Err(self.passing(&error)),
+                None => return Err(self.passing(&"the brokers don't send it")),
             };
-            match record.offset.cmp(&filling.next()) {
+            let (offset, payload) = place_and_payload(&message);
+            // Fetched for the partition before.
+            if message.partition() != partition_number(partition) {
+                continue;
+            }
+            match offset.cmp(&filling.next()) {
                 Ordering::Less => {}
-                Ordering::Greater => return Err(ReadError::gap(self.partition, filling.next(), record.offset)),
+                Ordering::Greater => return Err(ReadError::gap(partition, filling.next(), offset)),
                 Ordering::Equal => {
-                    asked = Instant::now();
-                    self.next = Some(record.offset.next());
-                    if let Err(record) = filling.push(record) {
-                        self.held = Some(record);
-                        break;
+                    waiting = None;
+                    self.next = Some(offset.next());
+                    if !filling.push(offset, payload) {
+                        self.held = Some(StoredRecord { offset, payload: Bytes::copy_from_slice(payload) });
                     }
                 }
             }
@@ -110,14 +162,13 @@ impl Reader {
         Ok(filling.finish())
     }
 
-    fn go_to(&mut self, from: Offset) -> KafkaResult<()> {
-        if self.held.as_ref().map(|record| record.offset).or(self.next) == Some(from) {
+    fn go_to(&mut self, partition: PartitionId, from: Offset) -> KafkaResult<()> {
+        if self.is_at(partition, from) {
             return Ok(());
         }
-        self.held = None;
-        self.next = None;
+        (self.partition, self.held, self.next) = (partition, None, None);
         let mut start = TopicPartitionList::new();
-        start.add_partition_offset(&self.topic, partition_number(self.partition), place(from))?;
+        start.add_partition_offset(&self.topic, partition_number(partition), place(from))?;
         self.consumer.assign(&start)?;
         self.next = Some(from);
         Ok(())

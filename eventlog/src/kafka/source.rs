@@ -88,8 +88,10 @@ impl KafkaSource {
     /// Takes what is there, waiting for the first record only. None where the queue skipped some.
     async fn fill(&mut self, from: Offset, bounds: Bounds) -> Result<Option<Batch>, ReadError> {
         let mut filling = Filling::new(self.partition, from, bounds);
-        if let Some(held) = self.held.take() {
-            self.held = filling.push(held).err();
+        if let Some(held) = self.held.take()
+            && !filling.push(held.offset, &held.payload)
+        {
+            self.held = Some(held);
         }
         while !filling.is_full() {
             let expected = filling.next();
@@ -99,27 +101,28 @@ impl KafkaSource {
                 let Some(message) = self.queue.recv().now_or_never() else { break };
                 message
             };
-            let record = match message.map(|message| stored(&message)) {
-                Ok(record) => record,
+            let message = match message {
+                Ok(message) => message,
                 Err(error) => {
                     self.next = None;
                     return Err(self.failure(&error, expected).await);
                 }
             };
-            match record.offset.cmp(&expected) {
+            let (offset, payload) = place_and_payload(&message);
+            match offset.cmp(&expected) {
                 // Fetched before the last seek.
                 Ordering::Less => {}
                 Ordering::Equal => {
-                    self.next = Some(record.offset.next());
-                    if let Err(record) = filling.push(record) {
-                        self.held = Some(record);
+                    self.next = Some(offset.next());
+                    if !filling.push(offset, payload) {
+                        self.held = Some(StoredRecord { offset, payload: Bytes::copy_from_slice(payload) });
                         break;
                     }
                 }
                 Ordering::Greater => {
                     self.next = None;
-                    if self.gap.replace(record.offset) == Some(record.offset) {
-                        return Err(ReadError::gap(self.partition, expected, record.offset));
+                    if self.gap.replace(offset) == Some(offset) {
+                        return Err(ReadError::gap(self.partition, expected, offset));
                     }
                     break;
                 }
@@ -143,12 +146,9 @@ impl KafkaSource {
     }
 }
 
-/// A message as the log's record. One without a payload is none of ours, yet a fact.
-pub(super) fn stored(message: &BorrowedMessage<'_>) -> StoredRecord {
-    StoredRecord {
-        offset: Offset(message.offset().cast_unsigned()),
-        payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-    }
+/// What of a message is the log's record. One without a payload is none of ours, yet a fact.
+pub(super) fn place_and_payload<'a>(message: &'a BorrowedMessage<'_>) -> (Offset, &'a [u8]) {
+    (Offset(message.offset().cast_unsigned()), message.payload().unwrap_or_default())
 }
 
 #[async_trait]

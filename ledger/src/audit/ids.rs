@@ -1,12 +1,12 @@
 //! Which event ids are posted already (I5): exact, in memory that does not grow with them.
 //!
-//! The youngest ids are in memory. When there are many, they become a *run*: a sorted temporary file, of which memory
-//! keeps the first id of every page. Runs of one size are merged into one of the next, so there are few. A batch's ids
-//! are looked up in order, so a page is read at most once a batch; ids that sort by time (`UUIDv7`) mostly lie beyond
-//! all runs and cost no read at all.
+//! The ids that were posted last are in memory, sorted. When there are many, they become a *run*: a sorted temporary file,
+//! of which memory keeps the first id of every page. Runs of one size are merged into one of the next, so there are few. A
+//! batch's ids are looked up in order, so a page is read at most once a batch. Ids that sort by time (`UUIDv7`) mostly lie
+//! beyond all that are posted: they cost one comparison to look up, and to add them is to append them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -30,7 +30,7 @@ struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { fresh: 1 << 18, merge: 8 }
+        Self { fresh: 1 << 16, merge: 8 }
     }
 }
 
@@ -38,7 +38,8 @@ impl Default for Sizes {
 #[derive(Default)]
 pub(super) struct PostedIds {
     sizes: Sizes,
-    fresh: HashSet<u128>,
+    /// Those that are in no run yet, sorted.
+    fresh: Vec<u128>,
     /// Runs by level.
     levels: Vec<Vec<Run>>,
 }
@@ -46,23 +47,27 @@ pub(super) struct PostedIds {
 impl PostedIds {
     /// Those of `ids` that are posted.
     pub(super) fn among(&self, ids: &BTreeSet<EventId>) -> io::Result<BTreeSet<EventId>> {
-        let ids: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).collect();
-        let mut found: BTreeSet<u128> = ids.iter().copied().filter(|id| self.fresh.contains(id)).collect();
+        let last = self.levels.iter().flatten().map(|run| run.last).chain(self.fresh.last().copied()).max();
+        let ids: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).take_while(|id| Some(*id) <= last).collect();
+        let mut found = ids.iter().copied().filter(|id| self.fresh.binary_search(id).is_ok()).collect();
         for run in self.levels.iter().flatten() {
             run.find(&ids, &mut found)?;
         }
         Ok(found.into_iter().map(|id| EventId(Uuid::from_u128(id))).collect())
     }
 
-    /// One more is posted.
-    pub(super) fn add(&mut self, id: EventId) -> io::Result<()> {
-        self.fresh.insert(id.0.as_u128());
+    /// More are posted, none of which was before.
+    pub(super) fn add(&mut self, ids: impl Iterator<Item = EventId>) -> io::Result<()> {
+        let mut ids: Vec<u128> = ids.map(|id| id.0.as_u128()).collect();
+        ids.sort_unstable();
+        let Some(first) = ids.first() else { return Ok(()) };
+        let from = self.fresh.partition_point(|id| id < first);
+        self.fresh.append(&mut ids);
+        merge(&mut self.fresh[from..]);
         if self.fresh.len() < self.sizes.fresh {
             return Ok(());
         }
-        let mut ids: Vec<u128> = self.fresh.drain().collect();
-        ids.sort_unstable();
-        let mut run = Run::write(ids.into_iter().map(Ok))?;
+        let mut run = Run::write(self.fresh.drain(..).map(Ok))?;
         for level in 0.. {
             if self.levels.len() == level {
                 self.levels.push(Vec::new());
@@ -75,6 +80,12 @@ impl PostedIds {
         }
         Ok(())
     }
+}
+
+/// Sorts two sorted sequences that stand one after the other.
+#[expect(clippy::stable_sort_primitive, reason = "the stable sort finds the two and merges them, in linear time")]
+fn merge(ids: &mut [u128]) {
+    ids.sort();
 }
 
 /// Sorted ids in a file that goes away with it.
@@ -188,11 +199,8 @@ mod tests {
             for batch in batches {
                 let batch = ids(&batch);
                 prop_assert_eq!(posted.among(&batch).unwrap(), batch.intersection(&model).copied().collect());
-                for id in batch {
-                    if model.insert(id) {
-                        posted.add(id).unwrap();
-                    }
-                }
+                let new: Vec<EventId> = batch.into_iter().filter(|id| model.insert(*id)).rev().collect();
+                posted.add(new.into_iter()).unwrap();
             }
             prop_assert_eq!(posted.among(&ids(&(0..4_000).collect::<Vec<_>>())).unwrap(), model);
         }

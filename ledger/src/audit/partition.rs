@@ -33,7 +33,7 @@ impl Partition<'_> {
         let mut batches = reader::ahead(Arc::clone(log), self.id, to, bounds);
         let mut tags = rows::Tags::new(!replay.is_cut());
         while let Some(read) = batches.recv().await {
-            let Decoded { batch, fold } = match read {
+            let Decoded { batch, fold, ids } = match read {
                 Read::Batch(decoding) => decoding.await.map_err(std::io::Error::other)?,
                 Read::Lost(lost) => {
                     self.lost(lost).await?;
@@ -41,7 +41,7 @@ impl Partition<'_> {
                 }
                 Read::Away(error) => return Err(error.into()),
             };
-            let folded = replay.fold(&batch, fold)?;
+            let folded = replay.fold(&batch, fold, &ids)?;
             for entry in &folded.entries {
                 watch.entry(self.id, entry);
             }

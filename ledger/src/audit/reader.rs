@@ -6,13 +6,14 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use accounting::{Fold, RecordRef};
 use bytes::Bytes;
 use eventlog::{Batch, Bounds, EventLog, LogError, StoredRecord, partition};
-use schemas::{Offset, PartitionId};
+use schemas::{EventId, Offset, PartitionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -45,6 +46,8 @@ pub(super) enum Read {
 pub(super) struct Decoded {
     pub(super) batch: Batch,
     pub(super) fold: Fold<Bytes>,
+    /// The fold's event ids.
+    pub(super) ids: BTreeSet<EventId>,
 }
 
 /// Decodes consecutive records of a partition.
@@ -114,7 +117,8 @@ impl Reader {
                 let partitions = self.log.partitions();
                 Some(Read::Batch(tokio::task::spawn_blocking(move || {
                     let fold = decode(batch.records.iter(), partition, partitions);
-                    Decoded { batch, fold }
+                    let ids = fold.event_ids();
+                    Decoded { batch, fold, ids }
                 })))
             }
             Err(_) if records > 1 => {

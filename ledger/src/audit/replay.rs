@@ -6,7 +6,7 @@ use std::io;
 use accounting::{AccountState, ChainHash, Entry, Fold, FoldedBatch, Outcome};
 use bytes::Bytes;
 use eventlog::{Batch, StoredRecord};
-use schemas::{AccountId, Event, Offset, PartitionId, Timestamp};
+use schemas::{AccountId, Event, EventId, Offset, PartitionId, Timestamp};
 
 use super::ids::PostedIds;
 use super::reader::decode;
@@ -72,10 +72,10 @@ impl Replay {
         }
     }
 
-    /// Folds the partition's next batch in, which was decoded to `fold`.
-    pub(super) fn fold(&mut self, batch: &Batch, fold: Fold<Bytes>) -> io::Result<Folded> {
+    /// Folds the partition's next batch in, which was decoded to `fold` with these event ids.
+    pub(super) fn fold(&mut self, batch: &Batch, fold: Fold<Bytes>, ids: &BTreeSet<EventId>) -> io::Result<Folded> {
         if self.cut.is_none() {
-            let entries = self.apply(fold)?;
+            let entries = self.apply(fold, ids)?;
             self.keep(&entries)?;
             return Ok(Folded { entries, chain: self.chain });
         }
@@ -96,7 +96,9 @@ impl Replay {
     }
 
     fn fold_all(&mut self, records: &[&StoredRecord]) -> io::Result<Vec<Entry>> {
-        let entries = self.apply(self.decode(records))?;
+        let fold = self.decode(records);
+        let ids = fold.event_ids();
+        let entries = self.apply(fold, &ids)?;
         self.keep(&entries)?;
         Ok(entries)
     }
@@ -108,7 +110,9 @@ impl Replay {
     /// A record that happened after the cut: whether it posts, only folding it tells. Most accounts have at most one such.
     fn fold_late(&mut self, account: AccountId, record: &StoredRecord) -> io::Result<Vec<Entry>> {
         let (before, chain) = (self.states.get(&account).cloned(), self.chain);
-        let entries = self.apply(self.decode(&[record]))?;
+        let fold = self.decode(&[record]);
+        let ids = fold.event_ids();
+        let entries = self.apply(fold, &ids)?;
         let is_entry = |entry: &Entry| matches!(&entry.outcome, Outcome::Applied(posting) if posting.detail.is_some());
         if !entries.iter().any(is_entry) {
             self.keep(&entries)?;
@@ -125,8 +129,8 @@ impl Replay {
         Ok(Vec::new())
     }
 
-    fn apply(&mut self, fold: Fold<Bytes>) -> io::Result<Vec<Entry>> {
-        let posted = self.posted.among(&fold.event_ids())?;
+    fn apply(&mut self, fold: Fold<Bytes>, ids: &BTreeSet<EventId>) -> io::Result<Vec<Entry>> {
+        let posted = self.posted.among(ids)?;
         let (entries, chain) = fold.apply_to(&mut self.states, posted, self.chain);
         self.chain = chain;
         Ok(entries)
@@ -134,12 +138,8 @@ impl Replay {
 
     fn keep(&mut self, entries: &[Entry]) -> io::Result<()> {
         self.records += entries.len() as u64;
-        for entry in entries {
-            if let (Outcome::Applied(_), Some(event)) = (&entry.outcome, &entry.event) {
-                self.posted.add(event.id)?;
-            }
-        }
-        Ok(())
+        let posted = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_)));
+        self.posted.add(posted.filter_map(|entry| Some(entry.event.as_ref()?.id)))
     }
 
     /// Of rows of the database, those that the replay is to have as well.

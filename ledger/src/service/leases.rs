@@ -25,7 +25,7 @@ impl Ledger {
                 tight: !lease.granted.covers(wish),
                 free,
                 idle_elsewhere,
-                account,
+                account: *account,
             }),
             Leased::NoAccount => Err(Refusal::UnknownAccount { account: account_id.to_string() }.into()),
             Leased::Refused(Refused::Stale, last) => {

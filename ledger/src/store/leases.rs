@@ -31,7 +31,7 @@ pub enum Leased {
         /// What the account's other leases may give back.
         idle_elsewhere: Funds,
         /// The account.
-        account: AccountView,
+        account: Box<AccountView>,
     },
     /// It must not change anything.
     Refused(Refused, Option<u64>),

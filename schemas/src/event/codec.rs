@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::envelope::{Envelope, in_one_pass};
-use super::{Event, EventData};
+use super::{Event, EventData, verbatim};
 use crate::{AccountId, EventId, Timestamp};
 
 pub(super) const SCHEMA_URN: &str = "urn:modelhub:schema:";
@@ -67,11 +67,12 @@ impl Event {
     /// # Errors
     /// Whatever is not an event of a known type and version; the record belongs in quarantine.
     pub fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        in_one_pass(record).map_or_else(|| Self::decode_by_parts(record), Ok)
+        let quickly = verbatim::read(record).or_else(|| in_one_pass(record));
+        quickly.map_or_else(|| Self::decode_by_parts(record), Ok)
     }
 
     /// Reads the envelope first and `data` after it: in whatever order they stand, and with an error that says what is wrong.
-    fn decode_by_parts(record: &[u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode_by_parts(record: &[u8]) -> Result<Self, DecodeError> {
         let envelope: Envelope<'_> =
             serde_json::from_slice(record).map_err(|error| DecodeError::Envelope(error.to_string()))?;
         if envelope.specversion != "1.0" {

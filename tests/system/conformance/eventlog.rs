@@ -36,6 +36,7 @@ suite! {
     read::a_batch_keeps_its_bounds_and_has_at_least_one_record,
     read::at_the_end_there_is_nothing_and_no_wait,
     read::a_position_that_the_log_does_not_have_is_named,
+    read::partitions_are_read_in_whatever_order_and_at_once,
     run::delivers_everything_once_in_order_and_waits_for_more,
     run::goes_on_where_the_sink_is,
     run::starts_over_with_an_empty_sink,

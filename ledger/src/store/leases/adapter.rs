@@ -42,7 +42,7 @@ macro_rules! lease_store {
                 transaction.commit().await.map_err(failed)?;
                 let balance = stored.state.balance().ok_or_else(leases::beyond)?;
                 let account = view(stored.partition, &stored.state, balance);
-                Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account })
+                Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account: Box::new(account) })
             }
 
             async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {

@@ -72,3 +72,49 @@ pub(super) async fn a_position_that_the_log_does_not_have_is_named(stage: Stage)
         assert!(error.to_string().contains("no partition 3: the log has 3"), "{error}");
     }
 }
+
+/// Readers are kept and go from one partition to another: whoever read what before, a batch is what is there.
+pub(super) async fn partitions_are_read_in_whatever_order_and_at_once(stage: Stage) {
+    let log = stage.open().await;
+    let mut held: Vec<Vec<String>> = partitions().map(|_| Vec::new()).collect();
+    let mut at = [0_usize; 3];
+    let mut random = 1_u32;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 16) as usize % bound
+    };
+    for round in 0..150 {
+        let more = below(3);
+        let payload = format!("{round} of partition {more}");
+        append(&*log, account_in(PartitionId(u32::try_from(more).unwrap())), payload.clone()).await;
+        held[more].push(payload);
+        // One after another or together, on from where the last read ended or from anywhere, up to the end or not.
+        let which = if below(4) == 0 { 0..3 } else { below(3)..3 };
+        let asked: Vec<_> = which
+            .take(1 + 2 * below(2))
+            .map(|number| {
+                let from = if below(3) == 0 { below(held[number].len() + 1) } else { at[number] };
+                (number, from, Bounds { records: 1 + below(6), bytes: 1 + below(120) })
+            })
+            .collect();
+        let reads = asked.iter().map(|(number, from, bounds)| {
+            log.read(PartitionId(u32::try_from(*number).unwrap()), Offset(*from as u64), *bounds)
+        });
+        let batches = futures_util::future::join_all(reads).await;
+        for ((number, from, bounds), batch) in asked.into_iter().zip(batches) {
+            let batch = batch.unwrap();
+            let to = from + fitting(&held[number][from..], bounds);
+            let found: Vec<_> = batch.records.iter().map(|record| record.payload.clone()).collect();
+            assert_eq!(found, held[number][from..to], "round {round}: partition {number} from {from}, {bounds:?}");
+            assert_eq!((batch.from, batch.next), (Offset(from as u64), Offset(to as u64)));
+            at[number] = to;
+        }
+    }
+}
+
+/// How many of these are one batch.
+fn fitting(payloads: &[String], bounds: Bounds) -> usize {
+    let fits = |count: &usize| payloads[..*count].iter().map(String::len).sum::<usize>() <= bounds.bytes;
+    let most = payloads.len().min(bounds.records);
+    (0..=most).rev().find(fits).unwrap_or(0).max(most.min(1))
+}
