@@ -70,6 +70,13 @@ fn slow(script: Script, wait: Duration) -> Script {
     Script { pieces: std::iter::once(Piece::Wait(wait)).chain(script.pieces).collect(), ..script }
 }
 
+/// The upstream has been sent so many requests.
+async fn is_called(upstream: &Upstream, requests: usize) {
+    while upstream.requests() < requests {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn once(client: &Client, key: &str, body: &str) -> Answer {
     client.try_once(key, body.to_owned()).await.expect("an answer")
 }
@@ -207,9 +214,7 @@ async fn a_repeat_is_answered_as_the_first_was(system: System, upstream: Upstrea
         let client = at(0);
         async move { once(&client, "k9", &body(false, "hi")).await }
     });
-    while upstream.requests() < 13 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    is_called(&upstream, 13).await;
     let refused = once(&at(1), "k9", &body(false, "hi")).await;
     assert_eq!((code(&refused), refused.header("retry-after")), ((409, "idempotency_in_progress".to_owned()), "1"));
     let first = first.await.expect("an answer");
@@ -378,20 +383,15 @@ async fn a_request_that_two_gateways_ran_is_charged_once() {
     let (account, client) = system.open_account("owner@example.com").await;
     let gateways = [&system.address, &second.address].map(|address| Client::new(address, &client.key));
     let dearer = WHOLE.replace(r#""completion_tokens":3"#, r#""completion_tokens":4"#);
-    let begin = |key: &'static str, called: usize| {
-        let (client, upstream) = (gateways[0].clone(), upstream.clone());
-        async move {
-            upstream.next(slow(Script::json(200, WHOLE), Duration::from_secs(1)));
-            let running = tokio::spawn(async move { once(&client, key, &body(false, "hi")).await });
-            while upstream.requests() < called {
-                sleep(Duration::from_millis(5)).await;
-            }
-            running
-        }
+    let begin = |key: &'static str| {
+        let client = gateways[0].clone();
+        upstream.next(slow(Script::json(200, WHOLE), Duration::from_secs(1)));
+        tokio::spawn(async move { once(&client, key, &body(false, "hi")).await })
     };
 
     // The event is durable, and the ledger can't be told of the answer; then the gateway dies.
-    let running = begin("k1", 1).await;
+    let running = begin("k1");
+    is_called(&upstream, 1).await;
     system.service("ledger").pause();
     let first = running.await.expect("an answer");
     assert_eq!((first.status, first.charge().cost), (StatusCode::OK, price()));
@@ -405,7 +405,8 @@ async fn a_request_that_two_gateways_ran_is_charged_once() {
     assert_replay(&again, &once(&gateways[0], "k1", &body(false, "hi")).await);
 
     // The first one stands still while the second runs it, and then goes on.
-    let running = begin("k2", 3).await;
+    let running = begin("k2");
+    is_called(&upstream, 3).await;
     system.service("gateway").pause();
     upstream.next(Script::json(200, &dearer));
     let taken_over = once(&gateways[1], "k2", &body(false, "hi")).await;
