@@ -41,8 +41,8 @@ pub(crate) async fn run(loaded: Loaded, admin: Admin) -> Result<()> {
             crate::logging::start();
             let embedded = Embedded::start(&data, loaded.catalogue, loaded.config.key_pepper).await?;
             let result = command(&InProcessLedger(Arc::clone(&embedded.ledger)), admin).await;
-            embedded.stop().await;
-            result
+            let stopped = embedded.stop().await;
+            result.and(stopped)
         }
     }
 }

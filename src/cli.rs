@@ -167,7 +167,8 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         account: AccountId,
     },
-    /// Print every posting of an account with the running balance.
+    /// Print every posting of an account with the running balance. On a data folder that no process uses, this and every other
+    /// command on accounts first brings the stores up to date: tables of an older build are migrated, the log is folded.
     Statement {
         /// The account.
         #[arg(long)]

@@ -25,6 +25,7 @@ pub(crate) async fn run(loaded: Loaded, what: Rebuild) -> Result<()> {
         Rebuild::Ledger => {
             let store = stores::ledger(config).await?;
             store.reset().await?;
+            store.log_partitions(log.partitions()).await?;
             let sink = LedgerSink::new(Arc::clone(&store), Arc::new(Feed::default()), log.partitions());
             let records = stores::fold(&*log, &sink).await.context("folding the log into the ledger's store")?;
             store.close().await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{AccountId, Event, EventId, Offset};
 
 use crate::apply::apply;
-use crate::{AccountState, ChainHash, Outcome, Reason};
+use crate::{AccountState, ChainHash, FactTag, Outcome, Reason};
 
 /// A record of a partition, as the log holds it: bytes that are borrowed, or shared.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,16 @@ pub struct RecordRef<P> {
 /// A batch, decoded once: it tells which accounts and event ids a fold of it needs to know about.
 #[derive(Debug)]
 pub struct Fold<P> {
-    records: Vec<(RecordRef<P>, Result<Event, Refused>)>,
+    records: Vec<(RecordRef<P>, Result<Told, Refused>)>,
     /// Event ids that the batch holds more than once, sorted.
     repeated: Vec<EventId>,
+}
+
+/// An event, and the tag of what it says.
+#[derive(Debug)]
+struct Told {
+    event: Event,
+    tag: FactTag,
 }
 
 /// A record that can't post, whatever its account's state is.
@@ -51,6 +58,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The tag of what it says; the default where it could not be decoded, or is not of this partition.
+    pub tag: FactTag,
     /// The partition's chain right after it.
     pub chain: ChainHash,
 }
@@ -61,14 +70,17 @@ impl<P: AsRef<[u8]>> Fold<P> {
     pub fn decode(records: impl IntoIterator<Item = RecordRef<P>>, is_home: impl Fn(AccountId) -> bool) -> Self {
         let decode = |record: RecordRef<P>| {
             let event = match Event::decode(record.payload.as_ref()) {
-                Ok(event) if is_home(event.subject) => Ok(event),
+                Ok(event) if is_home(event.subject) => {
+                    let tag = FactTag::of(&event, record.payload.as_ref());
+                    Ok(Told { event, tag })
+                }
                 Ok(event) => Err(Refused { event: Some(event), reason: Reason::Misrouted }),
                 Err(error) => Err(Refused { event: None, reason: Reason::Undecodable(error.to_string()) }),
             };
             (record, event)
         };
         let records: Vec<_> = records.into_iter().map(decode).collect();
-        let repeated = repeated(records.iter().filter_map(|(_, event)| Some(event.as_ref().ok()?.id)).collect());
+        let repeated = repeated(records.iter().filter_map(|(_, event)| Some(event.as_ref().ok()?.event.id)).collect());
         Self { records, repeated }
     }
 
@@ -80,7 +92,7 @@ impl<P: AsRef<[u8]>> Fold<P> {
     /// Leaves out records, as if the batch did not hold them; told are the place and, where it could be decoded, the event.
     pub fn retain(&mut self, mut is_kept: impl FnMut(Offset, Option<&Event>) -> bool) {
         self.records.retain(|(record, event)| {
-            let event = event.as_ref().map_or_else(|refused| refused.event.as_ref(), Some);
+            let event = event.as_ref().map_or_else(|refused| refused.event.as_ref(), |told| Some(&told.event));
             is_kept(record.offset, event)
         });
     }
@@ -96,16 +108,16 @@ impl<P: AsRef<[u8]>> Fold<P> {
     }
 
     fn events(&self) -> impl Iterator<Item = &Event> {
-        self.records.iter().filter_map(|(_, event)| event.as_ref().ok())
+        self.records.iter().filter_map(|(_, event)| Some(&event.as_ref().ok()?.event))
     }
 
     /// Applies the batch to `known`: the states of [`Fold::accounts`], as far as those exist, each as it was before the
-    /// batch. `posted` holds those of [`Fold::event_ids`] that are posted already (I5), and `chain` is the partition's hash
-    /// before the batch.
+    /// batch. `posted` holds those of [`Fold::event_ids`] that are posted already (I5), with the tag of what they said, and
+    /// `chain` is the partition's hash before the batch.
     pub fn apply(
         self,
         mut known: BTreeMap<AccountId, AccountState>,
-        posted: BTreeSet<EventId>,
+        posted: BTreeMap<EventId, FactTag>,
         chain: ChainHash,
     ) -> FoldedBatch {
         let first = self.records.first().map(|(record, _)| record.offset);
@@ -118,25 +130,28 @@ impl<P: AsRef<[u8]>> Fold<P> {
     pub fn apply_to(
         self,
         accounts: &mut BTreeMap<AccountId, AccountState>,
-        mut posted: BTreeSet<EventId>,
+        mut posted: BTreeMap<EventId, FactTag>,
         mut chain: ChainHash,
     ) -> (Vec<Entry>, ChainHash) {
         let mut entries = Vec::with_capacity(self.records.len());
         for (record, event) in self.records {
             chain = chain.extend(record.offset, record.payload.as_ref());
-            let (event, outcome) = match event {
-                Err(Refused { event, reason }) => (event, Outcome::Quarantined(reason)),
-                Ok(event) if posted.contains(&event.id) => (Some(event), Outcome::Duplicate),
-                Ok(event) => {
-                    let outcome = apply(accounts, &event, record.offset);
+            let (event, tag, outcome) = match event {
+                Err(Refused { event, reason }) => (event, FactTag::default(), Outcome::Quarantined(reason)),
+                Ok(Told { event, tag }) => {
+                    let outcome = match posted.get(&event.id) {
+                        Some(before) if *before == tag => Outcome::Duplicate,
+                        Some(_) => Outcome::Quarantined(Reason::IdReused),
+                        None => apply(accounts, &event, record.offset),
+                    };
                     // Of an id that comes once, nobody asks again.
                     if matches!(outcome, Outcome::Applied(_)) && self.repeated.binary_search(&event.id).is_ok() {
-                        posted.insert(event.id);
+                        posted.insert(event.id, tag);
                     }
-                    (Some(event), outcome)
+                    (Some(event), tag, outcome)
                 }
             };
-            entries.push(Entry { offset: record.offset, event, outcome, chain });
+            entries.push(Entry { offset: record.offset, event, outcome, tag, chain });
         }
         (entries, chain)
     }

@@ -13,6 +13,9 @@ pub enum Reason {
     Undecodable(String),
     /// The event's account belongs to another partition. Its states are kept there, and nowhere else.
     Misrouted,
+    /// The event's id is posted already, as another fact: of another account, of another type, or in other words (see
+    /// [`crate::FactTag`]).
+    IdReused,
     /// A text holds U+0000, which not every store can keep.
     NulCharacter {
         /// Which text.
@@ -122,11 +125,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The name of [`Reason::IdReused`], for whoever finds it in a store.
+    pub const ID_REUSED: &'static str = "id_reused";
+
     /// A stable name.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Undecodable(_) => "undecodable",
             Self::Misrouted => "misrouted",
+            Self::IdReused => Self::ID_REUSED,
             Self::NulCharacter { .. } => "nul_character",
             Self::UnknownAccount => "unknown_account",
             Self::AlreadyOpen => "already_open",
@@ -170,6 +177,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Undecodable(detail) => write!(f, "undecodable: {detail}"),
             Self::Misrouted => f.write_str("the event's account belongs to another partition"),
+            Self::IdReused => f.write_str(
+                "the event's id is posted already, as another fact: another account's, of another type, or in other words",
+            ),
             Self::NulCharacter { field } => write!(f, "{field} holds the character U+0000"),
             Self::UnknownAccount => f.write_str("the account was never opened"),
             Self::AlreadyOpen => f.write_str("the account is open already, by another event"),

@@ -44,7 +44,7 @@ impl EmbeddedLog {
     pub async fn open(path: &Path, partitions: u32) -> Result<Self, LogError> {
         Self::with_options(file::options(path), partitions)
             .await
-            .map_err(|error| LogError(format!("can't open {}: {error}", path.display())))
+            .map_err(|error| LogError::Unavailable(format!("can't open {}: {error}", path.display())))
     }
 
     async fn with_options(options: SqliteConnectOptions, partitions: u32) -> Result<Self, sqlx::Error> {

@@ -69,7 +69,7 @@ impl KafkaLog {
         let config = Arc::new(config);
         let topic = topic::open(&config).await?;
         let producer = Producer::new(Arc::clone(&config), patience);
-        let producer = producer.map_err(|error| LogError(format!("no producer: {error}")))?;
+        let producer = producer.map_err(|error| LogError::Unavailable(format!("no producer: {error}")))?;
         let readers = Readers::new(Arc::clone(&config), topic.clone());
         Ok(Self { config, topic, producer, readers })
     }

@@ -83,8 +83,15 @@ pub enum AppendError {
 
 /// Why the log could not be read.
 #[derive(Debug, Error)]
-#[error("the event log could not be read: {0}")]
-pub struct LogError(pub String);
+pub enum LogError {
+    /// It may pass: worth trying again.
+    #[error("the event log could not be read: {0}")]
+    Unavailable(String),
+    /// Trying again can't help: it has lost records, it is not the log that was read before, or its partitions have
+    /// changed. Going on would skip records.
+    #[error("the event log can't be gone on with: {0}")]
+    Lost(String),
+}
 
 /// Why a sink did not take a batch.
 #[derive(Debug, Error)]
@@ -134,6 +141,7 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Runs a sink over every partition that this process owns in `group`, waiting for new records, until `stop`.
     /// Members of a group share the partitions out among them. A batch that the sink was given is waited for, also after
-    /// `stop`. An error means that going on would skip records; trouble that may pass is logged and waited out.
+    /// `stop`. Trouble that may pass is logged and waited out, as far as that can be done here; after
+    /// [`LogError::Lost`], running it again can't help.
     async fn run(&self, group: &str, sink: Arc<dyn Sink>, stop: CancellationToken) -> Result<(), LogError>;
 }

@@ -9,6 +9,7 @@
 //! chain right after it, and the position of record keeps the whole hash.
 
 mod at;
+mod corrections;
 mod ids;
 mod invoices;
 mod partition;

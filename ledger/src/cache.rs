@@ -4,9 +4,9 @@
 //! of the partition moves that too, the next commit's compare-and-swap fails, and all of this is dropped. So a cache is
 //! only ever in the hands of the batch that is being applied, and put back once that is committed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use accounting::AccountState;
+use accounting::{AccountState, FactTag};
 use schemas::{AccountId, EventId};
 
 use crate::store::{Commit, Head, StoredAccount};
@@ -49,9 +49,9 @@ impl Known {
         (known, unknown)
     }
 
-    /// Those of the events that are known to be posted.
-    pub(crate) fn posted(&self, ids: &BTreeSet<EventId>) -> BTreeSet<EventId> {
-        ids.iter().copied().filter(|id| self.posted.has(*id)).collect()
+    /// Those of the events that are known to be posted, with the tags of their facts.
+    pub(crate) fn posted(&self, ids: &BTreeSet<EventId>) -> BTreeMap<EventId, FactTag> {
+        ids.iter().filter_map(|id| Some((*id, self.posted.tag(*id)?))).collect()
     }
 
     /// Whether the database has to be asked for the events that are not.
@@ -69,7 +69,7 @@ impl Known {
         self.head = Head { next: commit.next, chain: commit.chain };
         self.careful = self.careful.saturating_sub(1);
         for row in &commit.postings {
-            self.posted.add(row.event_id);
+            self.posted.add(row.event_id, row.fact_tag);
         }
         self.accounts.batches += 1;
         let partition = commit.partition;
@@ -144,20 +144,20 @@ fn size(state: &AccountState) -> usize {
 /// The event ids that were posted last.
 #[derive(Debug, Default)]
 struct Recent {
-    current: HashSet<EventId>,
-    before: HashSet<EventId>,
+    current: HashMap<EventId, FactTag>,
+    before: HashMap<EventId, FactTag>,
 }
 
 impl Recent {
-    fn has(&self, id: EventId) -> bool {
-        self.current.contains(&id) || self.before.contains(&id)
+    fn tag(&self, id: EventId) -> Option<FactTag> {
+        self.current.get(&id).or_else(|| self.before.get(&id)).copied()
     }
 
-    fn add(&mut self, id: EventId) {
+    fn add(&mut self, id: EventId, tag: FactTag) {
         if self.current.len() >= GENERATION {
             self.before = std::mem::take(&mut self.current);
         }
-        self.current.insert(id);
+        self.current.insert(id, tag);
     }
 }
 

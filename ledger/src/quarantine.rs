@@ -7,13 +7,14 @@
 
 use std::time::Duration;
 
+use accounting::Reason;
 use eventlog::{AppendError, EventLog, Record};
 use schemas::api::Refusal;
-use schemas::{AccountId, Event, Offset, PartitionId, Position, Usd};
+use schemas::{AccountId, Event, EventId, Offset, PartitionId, Position, Usd};
 use tokio::time::{Instant, sleep};
 
 use crate::service::LedgerError;
-use crate::store::{Fate, Store, StoredQuarantine};
+use crate::store::{Fate, PostedEvent, Store, StoredQuarantine};
 
 /// Between two looks at whether the new record is applied.
 const POLL: Duration = Duration::from_millis(20);
@@ -66,7 +67,8 @@ fn before(position: Position) -> Option<Position> {
 /// Appends the event of a quarantined record once more, and waits until a ledger has applied it.
 ///
 /// # Errors
-/// A refusal, and nothing is appended, where there is no such record or this build can't read it either.
+/// A refusal, and nothing is appended, where there is no such record, this build can't read it either, or its event id is
+/// another fact's.
 pub async fn retry(
     store: &dyn Store,
     log: &dyn EventLog,
@@ -79,23 +81,34 @@ pub async fn retry(
         Refusal::Invalid { field: "position".into(), detail }
     };
     let event = Event::decode(&row.record).map_err(unreadable)?;
-    let appended = match posted {
-        Some(_) => None,
-        None => Some(append(log, Record { key: event.subject, payload: row.record }).await?),
-    };
-    if let Some(appended) = appended {
-        applied(store, appended, patience).await?;
+    if row.reason == Reason::ID_REUSED {
+        return Err(reused(event.id, position, posted).into());
     }
-    match store.fate(event.id, appended.unwrap_or(position)).await? {
-        Some(Fate::Posted { account, amount, balance }) => Ok(Retried::Posted { appended, account, amount, balance }),
-        Some(Fate::Quarantined { reason, detail }) => {
-            Ok(Retried::Quarantined { appended: appended.unwrap_or(position), reason, detail })
+    if let Some(PostedEvent { account, amount, balance, .. }) = store.posted(event.id).await? {
+        return Ok(Retried::Posted { appended: None, account, amount, balance });
+    }
+    let appended = append(log, Record { key: event.subject, payload: row.record }).await?;
+    applied(store, appended, patience).await?;
+    match store.fate(event.id, appended).await? {
+        Some(Fate::Posted { account, amount, balance }) => {
+            Ok(Retried::Posted { appended: Some(appended), account, amount, balance })
         }
+        Some(Fate::Quarantined { reason, detail }) => Ok(Retried::Quarantined { appended, reason, detail }),
         None => Err(LedgerError::Unavailable(format!(
             "event {} was applied, but the ledger's store knows nothing of it; run `modelhub audit`",
             event.id
         ))),
     }
+}
+
+/// Another try can't help: whoever wrote the record has to write it under an id of its own.
+fn reused(event: EventId, position: Position, posted: Option<Position>) -> Refusal {
+    let first = posted.map_or_else(|| "elsewhere".to_owned(), |posted| format!("at {posted}"));
+    let detail = format!(
+        "the id {event} of the record at {position} is another fact's, which posted {first}, so it can never post: append \
+         what it says as an event with an id of its own"
+    );
+    Refusal::Invalid { field: "position".into(), detail }
 }
 
 async fn append(log: &dyn EventLog, record: Record) -> Result<Position, LedgerError> {

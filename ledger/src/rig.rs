@@ -15,6 +15,7 @@ use schemas::usage::{Price, TokenCounts};
 use schemas::{AccountId, Event, EventData, EventId, KeyId, Offset, PartitionId, Position, RequestId, Timestamp};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{APPLY_TIMEOUT, Feed, Ledger, LedgerSink, Outside, Parts, SqliteStore, Store};
@@ -28,6 +29,7 @@ pub(crate) struct Rig {
     pub(crate) feed: Arc<Feed>,
     pub(crate) clock: Arc<Fixed>,
     stop: CancellationToken,
+    folding: TaskTracker,
     _folder: TempDir,
 }
 
@@ -58,12 +60,14 @@ impl Rig {
         let log = Arc::new(FaultyLog { log, left: AtomicI64::new(i64::MAX), lose_answer: AtomicI64::new(-1) });
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("ledger.db")).await.unwrap());
         let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let folding = TaskTracker::new();
         if options.sink {
             let told = if options.same_process { Arc::clone(&feed) } else { Arc::default() };
             let sink = Arc::new(LedgerSink::new(Arc::clone(&store), told, log.partitions()));
             let (log, stop) = (Arc::clone(&log), stop.clone());
-            tokio::spawn(async move { log.run("ledger", sink, stop).await.unwrap() });
+            folding.spawn(async move { log.run("ledger", sink, stop).await.unwrap() });
         }
+        folding.close();
         let clock = Arc::new(Fixed::default());
         let ledger = Arc::new(Ledger::new(Parts {
             store: Arc::clone(&store),
@@ -75,7 +79,13 @@ impl Rig {
             apply_timeout: options.apply_timeout,
             lease_ttl: crate::LEASE_TTL,
         }));
-        Self { ledger, store, log, feed, clock, stop, _folder: folder }
+        Self { ledger, store, log, feed, clock, stop, folding, _folder: folder }
+    }
+
+    /// Ends the sink, after what it is applying.
+    pub(crate) async fn stop_folding(&self) {
+        self.stop.cancel();
+        self.folding.wait().await;
     }
 
     /// Another process's ledger on the same store and log, as it were.
@@ -83,11 +93,11 @@ impl Rig {
         self.another_ledger_with(catalogue())
     }
 
-    /// A ledger on the same store and an empty log: the wrong one, or one that lost its records.
-    pub(crate) async fn ledger_of_another_log(&self, folder: &TempDir) -> Ledger {
+    /// A ledger on the same store and another log: the wrong one, or one that lost its records.
+    pub(crate) fn ledger_of(&self, log: Arc<dyn EventLog>) -> Ledger {
         Ledger::new(Parts {
             store: Arc::clone(&self.store),
-            log: Arc::new(EmbeddedLog::open(&folder.path().join("log.db"), 3).await.unwrap()),
+            log,
             feed: Arc::default(),
             catalogue: catalogue(),
             pepper: Secret::new(PEPPER.into()),

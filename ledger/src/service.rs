@@ -9,6 +9,7 @@ mod invoices;
 mod leases;
 mod open;
 mod outcome;
+mod own_log;
 mod questions;
 mod renewals;
 #[cfg(test)]
@@ -71,9 +72,41 @@ pub enum LedgerError {
         /// The log's end.
         end: Offset,
     },
+    /// The log is not the one that the store was folded from, though it is as long.
+    #[error(
+        "the record at {position} is not the one that the ledger's store has applied there ({why}): this is another log, or \
+         one that was restored without its last records and went on. Restore the log that belongs to the store, or fold the \
+         store again from this one with `modelhub rebuild ledger`"
+    )]
+    AnotherLog {
+        /// The last applied record.
+        position: Position,
+        /// What the log has there.
+        why: String,
+    },
+    /// The log has another number of partitions than the one that the store was folded from.
+    #[error(
+        "the log has {now} partitions, and had {before} when the ledger's store was first folded from it: which partition an \
+         account's events are in depends on that number, so it can't be changed. Use a log with {before} partitions that \
+         holds the same records; to have another number, append all events to a new log of that many, in their order, and \
+         fold the store again from it with `modelhub rebuild ledger`"
+    )]
+    OtherPartitions {
+        /// Of the log.
+        now: u32,
+        /// Of the store.
+        before: u32,
+    },
     /// The store or the log can't be reached or refused.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl LedgerError {
+    /// Whether it says that the log is not the store's: nothing but another log or another store helps.
+    pub fn is_of_the_log(&self) -> bool {
+        matches!(self, Self::AheadOfTheLog { .. } | Self::AnotherLog { .. } | Self::OtherPartitions { .. })
+    }
 }
 
 impl From<StoreError> for LedgerError {

@@ -5,7 +5,7 @@ mod decoded;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use accounting::ChainHash;
+use accounting::{ChainHash, Reason};
 use async_trait::async_trait;
 use eventlog::{Batch, Sink, SinkError};
 use schemas::api::AccountView;
@@ -62,7 +62,7 @@ impl LedgerSink {
         let (mut accounts, unknown) = known.states(&decoded.accounts);
         let mut posted = known.posted(&decoded.events);
         let asked: BTreeSet<EventId> = match known.is_careful() {
-            true => decoded.events.difference(&posted).copied().collect(),
+            true => decoded.events.iter().filter(|id| !posted.contains_key(*id)).copied().collect(),
             false => BTreeSet::new(),
         };
         if !(unknown.is_empty() && asked.is_empty()) {
@@ -87,9 +87,10 @@ impl LedgerSink {
     }
 
     /// Events that nobody looked up and that can't post: the key of the postings never sees them, and yet they may be
-    /// repeats of what is posted, and so no fault.
+    /// repeats of what is posted, and so no fault. Of an id that is reused it is known that it is posted.
     async fn refuse_repeats(&self, commit: &Commit) -> Result<(), StoreError> {
-        let events: BTreeSet<EventId> = commit.quarantined.iter().filter_map(|row| Some(row.event?.0)).collect();
+        let unknown = commit.quarantined.iter().filter(|row| row.reason != Reason::ID_REUSED);
+        let events: BTreeSet<EventId> = unknown.filter_map(|row| Some(row.event?.0)).collect();
         if events.is_empty() || self.store.load(&BTreeSet::new(), &events).await?.posted.is_empty() {
             return Ok(());
         }

@@ -16,10 +16,10 @@ pub mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accounting::{AccountState, ChainHash};
+use accounting::{AccountState, ChainHash, FactTag};
 use async_trait::async_trait;
 use schemas::api::{EntryDetail, KeyView, StatementEntry};
-use schemas::event::KeyHash;
+use schemas::event::{Funding, KeyHash, UsageCharge};
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
 
@@ -84,8 +84,8 @@ pub struct StoredAccount {
 pub struct Loaded {
     /// Those of the accounts that exist.
     pub accounts: BTreeMap<AccountId, StoredAccount>,
-    /// Those of the event ids that are posted.
-    pub posted: BTreeSet<EventId>,
+    /// Those of the event ids that are posted, with the tags of their facts.
+    pub posted: BTreeMap<EventId, FactTag>,
 }
 
 /// An event that is posted.
@@ -101,6 +101,15 @@ pub struct PostedEvent {
     pub balance: Usd,
     /// The statement's entry, where it concerns money or plan tokens.
     pub detail: Option<EntryDetail>,
+}
+
+impl PostedEvent {
+    /// What was charged, where it is usage.
+    pub fn usage_charge(&self) -> Option<UsageCharge> {
+        let Some(EntryDetail::Usage { tokens, plan_tokens, .. }) = &self.detail else { return None };
+        let funding = Funding { plan_tokens: *plan_tokens, credit_usd: self.amount.negated() };
+        Some(UsageCharge { tokens: *tokens, funding })
+    }
 }
 
 /// What became of an event.
@@ -132,6 +141,13 @@ pub enum Fate {
 pub trait Store: AnswerStore + InvoiceStore + LeaseStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
+
+    /// The last record of a partition that is applied: its place, and the chain of nothing but that record. None where
+    /// nothing of it was committed.
+    async fn last_record(&self, partition: PartitionId) -> Result<Option<(Offset, ChainHash)>, StoreError>;
+
+    /// How many partitions the log has that the store is folded from: `now`, where that was not said before.
+    async fn log_partitions(&self, now: u32) -> Result<u32, StoreError>;
 
     /// Accounts and posted event ids, in one snapshot.
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError>;
@@ -166,7 +182,8 @@ pub trait Store: AnswerStore + InvoiceStore + LeaseStore + Send + Sync + 'static
         to: Offset,
     ) -> Result<Option<BTreeMap<Offset, Usd>>, StoreError>;
 
-    /// What became of an event that was appended at `position`; `None` while it is not applied.
+    /// What became of an event that was appended at `position`; `None` while it is not applied. Where that record is in
+    /// quarantine, this is told, whatever else its event id is posted as.
     async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError>;
 
     /// The event, where it is posted.

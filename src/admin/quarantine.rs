@@ -24,7 +24,7 @@ struct Row {
     account_id: Option<AccountId>,
     reason: String,
     detail: String,
-    /// Where a later record of the event posted.
+    /// Where a later record of the event posted; of a reused id, where the fact posted that has it.
     posted_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<String>,
@@ -120,11 +120,14 @@ async fn retry(loaded: Loaded, position: Position, json: bool) -> Result<()> {
         None => None,
     };
     let retried = quarantine::retry(&*store, &*log, position, APPLY_TIMEOUT).await;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
-    }
+    let stopped = match embedded {
+        Some(embedded) => embedded.stop().await,
+        None => Ok(()),
+    };
     store.close().await;
-    match retried? {
+    let retried = retried?;
+    stopped?;
+    match retried {
         Retried::Posted { appended, account, amount, balance } => {
             let appended = appended.map_or_else(|| "nothing: it had posted already".to_owned(), |at| at.to_string());
             if json {

@@ -4,15 +4,15 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use eventlog::EventLog;
 use eventlog::embedded::EmbeddedLog;
+use eventlog::{EventLog, LogError};
 use ledger::{Feed, Ledger, LedgerSink, Renewals, System};
 use projector::{ProjectorSink, UsageStore};
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
 use schemas::{GatewayId, RunId};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::shared;
@@ -33,10 +33,12 @@ pub(crate) struct Embedded {
     usage: Arc<projector::SqliteStore>,
     log: Arc<EmbeddedLog>,
     pub(crate) key_pepper: Secret,
-    consumers: TaskTracker,
+    consumer: JoinHandle<Result<(), LogError>>,
     stop: CancellationToken,
-    projector: TaskTracker,
+    projector: JoinHandle<Result<(), LogError>>,
     projector_stop: CancellationToken,
+    /// Cancelled where the log can't be gone on with.
+    pub(crate) lost: CancellationToken,
 }
 
 impl Embedded {
@@ -52,11 +54,9 @@ impl Embedded {
         let usage = Arc::new(projector::SqliteStore::open(&data.file("usage.sqlite")).await.context("usage.sqlite")?);
         let feed = Arc::new(Feed::default());
         let stop = CancellationToken::new();
-        let consumers = TaskTracker::new();
+        let lost = CancellationToken::new();
         let ledger_sink =
             LedgerSink::new(Arc::<ledger::SqliteStore>::clone(&store), Arc::clone(&feed), log.partitions());
-        consumers.spawn(shared::consume(log.clone(), "ledger".to_owned(), Arc::new(ledger_sink), stop.clone()));
-        consumers.close();
         let ledger = Arc::new(Ledger::new(ledger::Parts {
             store,
             log: log.clone(),
@@ -67,21 +67,30 @@ impl Embedded {
             apply_timeout: ledger::APPLY_TIMEOUT,
             lease_ttl: ledger::LEASE_TTL,
         }));
-        ledger.catch_up().await.context("folding the log")?;
+        ledger.is_of_its_log().await.context("log.sqlite and ledger.sqlite")?;
+        let group = "ledger".to_owned();
+        let mut consumer = shared::consumer(log.clone(), group, Arc::new(ledger_sink), stop.clone(), lost.clone());
+        tokio::select! {
+            caught_up = ledger.catch_up() => caught_up.context("folding the log")?,
+            () = lost.cancelled() => (&mut consumer).await.context("the ledger's consumer")?.context("log.sqlite")?,
+        }
         let postings = Arc::new(InProcessPostings(Arc::clone(&ledger)));
         let usage_sink = Arc::new(ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, postings));
-        let (projector, projector_stop) = (TaskTracker::new(), CancellationToken::new());
-        projector.spawn(shared::consume(log.clone(), "projector".to_owned(), usage_sink, projector_stop.clone()));
-        projector.close();
-        Ok(Self { ledger, usage, log, key_pepper, consumers, stop, projector, projector_stop })
+        let (projector_stop, group) = (CancellationToken::new(), "projector".to_owned());
+        let projector = shared::consumer(log.clone(), group, usage_sink, projector_stop.clone(), lost.clone());
+        Ok(Self { ledger, usage, log, key_pepper, consumer, stop, projector, projector_stop, lost })
     }
 
     /// Stops folding, after the batches that are under way. The projector goes first: its batch waits for the ledger.
-    pub(crate) async fn stop(self) {
+    ///
+    /// # Errors
+    /// The log could not be gone on with.
+    pub(crate) async fn stop(self) -> Result<()> {
         self.projector_stop.cancel();
-        self.projector.wait().await;
+        let projector = self.projector.await.context("the projector's consumer")?;
         self.stop.cancel();
-        self.consumers.wait().await;
+        self.consumer.await.context("the ledger's consumer")?.context("log.sqlite and ledger.sqlite")?;
+        projector.context("log.sqlite and usage.sqlite")
     }
 }
 
@@ -95,6 +104,11 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let start = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone());
     // A long log takes its time, and a stop does not wait for it: what is not folded now is folded at the next start.
     let Some(embedded) = stop.run_until_cancelled(start).await.transpose()? else { return Ok(()) };
+    let (lost, process) = (embedded.lost.clone(), stop.clone());
+    tokio::spawn(async move {
+        lost.cancelled().await;
+        process.cancel();
+    });
     shared::invoices(&config, &embedded.ledger, &stop);
     shared::sweep_answers(&embedded.ledger, &stop);
     let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
@@ -144,7 +158,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     control.await.context("the private port")?;
     renewals_stop.cancel();
     renewing.await.context("renewals")?;
-    embedded.stop().await;
+    embedded.stop().await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -195,6 +209,6 @@ mod tests {
         let embedded = Embedded::start(&data, catalogue, None).await.unwrap();
         let balance = embedded.ledger.balance(account).await.unwrap();
         assert_eq!(balance.balance_usd, "4.99".parse::<Usd>().unwrap());
-        embedded.stop().await;
+        embedded.stop().await.unwrap();
     }
 }

@@ -36,10 +36,11 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         apply_timeout: ledger::APPLY_TIMEOUT,
         lease_ttl: Duration::from_millis(config.leases.ttl_ms.into()),
     }));
-    let Some(fits) = stop.run_until_cancelled(fits_the_log(&service)).await else { return Ok(()) };
-    fits.context("postgres.url and kafka.topic")?;
-    let consumer = shared::consume(log, shared::group(&config, "ledger"), Arc::new(sink), consuming.clone());
-    let consumer = tokio::spawn(consumer);
+    let Some(own) = stop.run_until_cancelled(is_of_its_log(&service)).await else { return Ok(()) };
+    let topic = config.kafka.as_ref().map_or_else(String::new, |kafka| format!("kafka.topic {:?}", kafka.topic));
+    own.with_context(|| format!("postgres.url and {topic}"))?;
+    let group = shared::group(&config, "ledger");
+    let consumer = shared::consumer(log, group, Arc::new(sink), consuming.clone(), stop.clone());
     let renewals = Renewals::new(service.clone());
     let until = stop.clone();
     let renewing = tokio::spawn(async move { renewals.run(until).await });
@@ -51,18 +52,18 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     gateway::server::serve(listener, ledger::http::router(service, secret), stop).await;
     renewing.await.context("renewals")?;
     consuming.cancel();
-    consumer.await.context("the ledger's consumer")?;
+    consumer.await.context("the ledger's consumer")?.context(topic)?;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Waits until the log can be asked whether the store is its own.
-async fn fits_the_log(service: &Ledger) -> Result<(), LedgerError> {
+async fn is_of_its_log(service: &Ledger) -> Result<(), LedgerError> {
     loop {
-        match service.fits_the_log().await {
-            Ok(_) => return Ok(()),
-            Err(error @ LedgerError::AheadOfTheLog { .. }) => return Err(error),
-            Err(error) => tracing::warn!(%error, "the log can't be asked yet where it ends; asking again"),
+        match service.is_of_its_log().await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_of_the_log() => return Err(error),
+            Err(error) => tracing::warn!(%error, "the log can't be asked yet whether it is the store's; asking again"),
         }
         tokio::time::sleep(ASK_AGAIN_AFTER).await;
     }

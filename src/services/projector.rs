@@ -26,12 +26,12 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?;
     let postings = HttpPostings(HttpLedger::new(url, secret)?);
     let sink = ProjectorSink::new(Arc::clone(&store), Arc::new(postings));
-    let consumer =
-        tokio::spawn(shared::consume(log, shared::group(&config, "projector"), Arc::new(sink), stop.clone()));
+    let group = shared::group(&config, "projector");
+    let consumer = shared::consumer(log, group, Arc::new(sink), stop.clone(), stop.clone());
     let listener = shared::listen(&config.projector.listen, "projector.listen").await?;
     tracing::info!(address = %listener.local_addr().context("projector.listen")?, "projector listens");
     gateway::server::serve(listener, health(store), stop).await;
-    consumer.await.context("the projector's consumer")?;
+    consumer.await.context("the projector's consumer")?.context("kafka.topic and clickhouse.url")?;
     tracing::info!("stopped");
     Ok(())
 }

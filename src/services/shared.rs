@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
-use eventlog::{EventLog, Sink};
+use eventlog::{EventLog, LogError, Sink};
 use gateway::{Upstream, Upstreams};
 use ledger::Ledger;
 use projector::ClickHouseStore;
 use schemas::catalogue::Catalogue;
 use schemas::config::{Config, Secret, Upstream as UpstreamConfig, without_credentials};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DEMO_UPSTREAM;
@@ -64,22 +65,48 @@ pub(crate) async fn clickhouse(config: &Config) -> Result<Arc<ClickHouseStore>> 
 }
 
 /// Runs a sink over the log until `stop`. A run that fails is told and run again: the position of record says where. So is
-/// one that panics, or nothing would be folded any more in a process that goes on answering.
-pub(super) async fn consume(log: Arc<dyn EventLog>, group: String, sink: Arc<dyn Sink>, stop: CancellationToken) {
+/// one that panics, or nothing would be folded any more in a process that goes on answering. Where the log can't be gone on
+/// with, running it again can't help.
+async fn consume(
+    log: Arc<dyn EventLog>,
+    group: String,
+    sink: Arc<dyn Sink>,
+    stop: CancellationToken,
+) -> Result<(), LogError> {
     loop {
         let (log, sink, ran_as, until) = (Arc::clone(&log), Arc::clone(&sink), group.clone(), stop.clone());
         let run = tokio::spawn(async move { log.run(&ran_as, sink, until).await });
         let error = match run.await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(lost @ LogError::Lost(_))) => return Err(lost),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),
         };
         tracing::error!(group, error, "the consumer failed and will be run again");
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(RERUN_AFTER) => {}
         }
     }
+}
+
+/// The same on a task. A process whose consumer is gone for good must not go on answering, so `process` is cancelled then, and
+/// what is waited for tells why.
+pub(super) fn consumer(
+    log: Arc<dyn EventLog>,
+    group: String,
+    sink: Arc<dyn Sink>,
+    stop: CancellationToken,
+    process: CancellationToken,
+) -> JoinHandle<Result<(), LogError>> {
+    tokio::spawn(async move {
+        let outcome = consume(log, group.clone(), sink, stop).await;
+        if let Err(error) = &outcome {
+            tracing::error!(group, %error, "the consumer can't go on, and this process ends");
+            process.cancel();
+        }
+        outcome
+    })
 }
 
 /// Issues each month's invoices when it is over, until `stop`. Whatever it is cut short at, the next start goes on.
@@ -167,8 +194,9 @@ mod tests {
         async fn run(&self, _: &str, _: Arc<dyn Sink>, _: CancellationToken) -> Result<(), LogError> {
             match self.0.fetch_add(1, Ordering::SeqCst) {
                 0 => panic!("a fault of this build"),
-                1 => Err(LogError("away".to_owned())),
-                _ => Ok(()),
+                1 => Err(LogError::Unavailable("away".to_owned())),
+                2 => Ok(()),
+                _ => Err(LogError::Lost("records".to_owned())),
             }
         }
     }
@@ -190,7 +218,14 @@ mod tests {
     async fn a_consumer_that_fails_or_panics_is_run_again() {
         let log = Arc::new(Troubled::default());
         let consumer = consume(log.clone(), "g".to_owned(), Arc::new(Nothing), CancellationToken::new());
-        tokio::spawn(consumer).await.expect("the consumer is gone for good");
+        tokio::spawn(consumer).await.expect("the consumer is gone for good").unwrap();
         assert_eq!(log.0.load(Ordering::SeqCst), 3);
+
+        let [consuming, process] = [CancellationToken::new(), CancellationToken::new()];
+        let lost = super::consumer(log.clone(), "g".to_owned(), Arc::new(Nothing), consuming, process.clone());
+        let error = lost.await.unwrap().unwrap_err().to_string();
+        assert_eq!(error, "the event log can't be gone on with: records");
+        assert!(process.is_cancelled());
+        assert_eq!(log.0.load(Ordering::SeqCst), 4, "not run again");
     }
 }

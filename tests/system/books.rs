@@ -145,7 +145,7 @@ pub(crate) async fn tamper(path: &Path, statement: &str) {
     connection.close().await.expect("closed");
 }
 
-/// Every row of every table of a file, as text: what two states have to be the same in.
+/// Every row of every table of a file, as text: what two states have to be the same in. Not so the floors that a reset notes.
 pub(crate) async fn sqlite_dump(path: &Path) -> Vec<String> {
     let mut connection = sqlite(path).await;
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE '\\'

@@ -14,6 +14,7 @@ mod invoices;
 mod key_limits;
 mod kills;
 mod limits;
+mod own_log;
 mod proxy;
 mod quarantine;
 mod readme;

@@ -54,6 +54,19 @@ async fn is_tried_again(system: System) {
     assert_eq!(posted_at, [&json!(appended), &json!(appended)]);
     books::applied(&system).await;
 
+    // An id that another fact has: no try can help, and none is made.
+    let reused = {
+        let (granted, id) = books::granted(account, 1);
+        books::append(&*log, account, (granted.replacen(r#""amount_usd":"5""#, r#""amount_usd":"6""#, 1), id)).await
+    };
+    books::applied(&system).await;
+    let refused = system.try_admin(&["quarantine", "retry", &reused.position.to_string()]).await.unwrap_err();
+    assert!(refused.contains(&format!("posted at {appended}, so it can never post")), "{refused}");
+    let rows = list(&system).await;
+    let last = rows.last().unwrap();
+    assert_eq!((&last["reason"], &last["posted_at"]), (&json!("id_reused"), &json!(appended)));
+    assert_eq!(rows.len(), 4);
+
     // Derived from the log, so a rebuild gives the same.
     system.stop(Stop::Terminate).await;
     assert_eq!(system.run(&["rebuild", "ledger"]).await.code, 0);

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use schemas::api::{AccountStatus, AtPeriodEnd};
 use schemas::catalogue::PlanTerms;
 use schemas::event::SubscriptionChange;
-use schemas::{EventData, LotId, Usd};
+use schemas::{Event, EventData, LotId, Usd};
 
 use super::events::*;
 use super::memory::Memory;
@@ -50,12 +50,20 @@ impl Telling {
     /// Tells the reference; returns the record and what has to become of it. None where the step makes no sense now.
     fn tell(&mut self, moment: &Moment) -> Option<(u32, Vec<u8>, Expected)> {
         let id = u32::try_from(self.records.len()).unwrap();
-        if let Step::Repeat { which } = moment.step {
+        if let Step::Repeat { which, reuses } = moment.step {
             let which = which.checked_rem(self.records.len())?;
             let (account, record) = self.records[which].clone();
             // A repeat of what is in quarantine may post now: the reference can't tell, so it leaves those alone.
             if !self.posted[which] {
                 return None;
+            }
+            if reuses {
+                let Event { id, data, .. } = Event::decode(&record).unwrap();
+                let other = if data == suspend() { close() } else { suspend() };
+                let event = Event { id, ..event_of(account, 0, micros(moment.time), other) };
+                let record = event.encode().unwrap();
+                self.push(account, record.clone(), false);
+                return Some((account, record, Expected::Quarantined));
             }
             self.push(account, record.clone(), true);
             return Some((account, record, Expected::Duplicate));
@@ -202,10 +210,12 @@ fn tell_account(account: &mut Account, step: &Step, id: u32, now: i64) -> Option
         }
         Step::Fail { payment } => (fail(payment, cents(100)), true),
         Step::Refund { payment, cents: amount, elsewhere } => {
+            let amount = amount.unwrap_or_else(|| account.left_of(payment));
             let data = refund(payment, if elsewhere { "q" } else { "p" }, cents(amount));
             (data, account.refund(payment, amount) && !elsewhere)
         }
         Step::Dispute { dispute: id, payment, cents: amount, suspend } => {
+            let amount = amount.unwrap_or_else(|| account.left_of(payment));
             (dispute(id, payment, cents(amount), suspend), account.dispute(id, payment, amount, suspend))
         }
         Step::Decide { dispute: id, payment, won, reinstate } => {

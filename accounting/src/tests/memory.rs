@@ -1,17 +1,17 @@
 //! A store in memory, as the ledger's sink uses one, with the operator's books beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 use schemas::{AccountId, EventId, Offset};
 
-use crate::{AccountState, ChainHash, Commodity, Entry, Fold, LedgerAccount, Outcome, RecordRef, StateHash};
+use crate::{AccountState, ChainHash, Commodity, Entry, FactTag, Fold, LedgerAccount, Outcome, RecordRef, StateHash};
 
 /// What the records of some partitions made.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Memory {
     pub(super) accounts: BTreeMap<AccountId, AccountState>,
-    pub(super) posted: BTreeSet<EventId>,
+    pub(super) posted: BTreeMap<EventId, FactTag>,
     /// By partition: where it goes on, and its chain.
     pub(super) heads: BTreeMap<u32, (u64, [u8; 32])>,
     /// Debits less credits.
@@ -26,13 +26,13 @@ impl Memory {
         let records = (first..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
         let fold = Fold::decode(records, |_| true);
         let known = fold.accounts().iter().filter_map(|id| Some((*id, self.accounts.get(id)?.clone()))).collect();
-        let posted = fold.event_ids().intersection(&self.posted).copied().collect();
+        let posted = fold.event_ids().into_iter().filter_map(|id| Some((id, *self.posted.get(&id)?))).collect();
         let folded = fold.apply(known, posted, ChainHash(chain));
         self.accounts.extend(folded.accounts);
         self.heads.insert(partition, (first + folded.entries.len() as u64, folded.chain.0));
         for entry in &folded.entries {
             let (Some(event), Outcome::Applied(posting)) = (&entry.event, &entry.outcome) else { continue };
-            assert!(self.posted.insert(event.id), "{:?} posted twice", event.id);
+            assert_eq!(self.posted.insert(event.id, entry.tag), None, "{:?} posted twice", event.id);
             for transfer in &posting.transfers {
                 let amount = transfer.amount.as_decimal();
                 assert!(amount > Decimal::ZERO && amount.scale() <= 12, "{transfer:?}");

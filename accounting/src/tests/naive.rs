@@ -261,6 +261,11 @@ impl Account {
         true
     }
 
+    /// What is left of a payment; nothing of one that never was.
+    pub(super) fn left_of(&self, payment: u32) -> i64 {
+        self.payments.get(&payment).map_or(0, |found| found.left)
+    }
+
     /// The payment's label, where so much of it is left.
     fn use_up(&mut self, payment: u32, cents: i64) -> Option<u32> {
         let found = self.payments.get_mut(&payment).filter(|found| cents > 0 && cents <= found.left)?;

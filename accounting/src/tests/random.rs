@@ -65,15 +65,16 @@ pub(super) enum Step {
     Fail {
         payment: u32,
     },
+    /// Without an amount, of exactly what is left of the payment; so are disputes.
     Refund {
         payment: u32,
-        cents: i64,
+        cents: Option<i64>,
         elsewhere: bool,
     },
     Dispute {
         dispute: u32,
         payment: u32,
-        cents: i64,
+        cents: Option<i64>,
         suspend: bool,
     },
     Decide {
@@ -115,8 +116,10 @@ pub(super) enum Step {
         fault: Fault,
     },
     Garbage,
+    /// A record of before once more; or its event id, for something else.
     Repeat {
         which: usize,
+        reuses: bool,
     },
 }
 
@@ -190,13 +193,14 @@ fn of_usage() -> impl Strategy<Value = Step> {
 
 fn of_payments() -> impl Strategy<Value = Step> {
     let rarely = || prop::bool::weighted(0.05);
+    let some_or_all = || prop::option::weighted(0.7, -5..1_200_i64);
     prop_oneof![
         6 => (0..9_u32, 0..30_u32, -5..2_500_i64, 0..3_i64)
             .prop_map(|(payment, lot, cents, fee)| Step::Pay { payment, lot, cents, fee }),
         1 => (0..9_u32).prop_map(|payment| Step::Fail { payment }),
-        3 => (0..9_u32, -5..1_200_i64, rarely())
+        3 => (0..9_u32, some_or_all(), rarely())
             .prop_map(|(payment, cents, elsewhere)| Step::Refund { payment, cents, elsewhere }),
-        5 => (0..4_u32, 0..9_u32, -5..1_200_i64, any::<bool>())
+        5 => (0..4_u32, 0..9_u32, some_or_all(), any::<bool>())
             .prop_map(|(dispute, payment, cents, suspend)| Step::Dispute { dispute, payment, cents, suspend }),
         7 => (0..4_u32, prop::option::weighted(0.05, 0..9_u32), any::<bool>(), any::<bool>())
             .prop_map(|(dispute, payment, won, reinstate)| Step::Decide { dispute, payment, won, reinstate }),
@@ -227,5 +231,5 @@ fn of_invoices() -> impl Strategy<Value = Step> {
 }
 
 fn of_the_log() -> impl Strategy<Value = Step> {
-    prop_oneof![1 => Just(Step::Garbage), 4 => any::<usize>().prop_map(|which| Step::Repeat { which })]
+    prop_oneof![1 => Just(Step::Garbage), 4 => (any::<usize>(), prop::bool::weighted(0.2)).prop_map(|(which, reuses)| Step::Repeat { which, reuses })]
 }

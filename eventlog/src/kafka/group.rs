@@ -82,7 +82,8 @@ pub(super) async fn run(
     sink: Arc<dyn Sink>,
     stop: CancellationToken,
 ) -> Result<(), LogError> {
-    let fail = |error| LogError(format!("can't join group {group:?} of topic {:?}: {error}", config.topic));
+    let fail =
+        |error| LogError::Unavailable(format!("can't join group {group:?} of topic {:?}: {error}", config.topic));
     let (decided, decisions) = mpsc::unbounded_channel();
     let consumer: GroupConsumer =
         client::consumer(config, group).create_with_context(GroupContext(decided)).map_err(fail)?;
@@ -95,7 +96,11 @@ pub(super) async fn run(
         decisions,
         consumer: Arc::new(consumer),
     };
-    let outcome = member.serve(&stop).await;
+    let outcome = tokio::select! {
+        biased;
+        outcome = member.serve(&stop) => outcome,
+        error = topic.changed() => Err(error),
+    };
     let outcome = outcome.and(member.loops.stop_all().await);
     member.tell_progress();
     // Leaving the group waits for the broker.
@@ -123,7 +128,7 @@ impl Member {
                 Some(decision) = self.decisions.recv() => self.follow(decision).await?,
                 // Records come by their partitions' queues; here come the group's decisions, and errors.
                 message = self.consumer.recv() => match message {
-                    Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(LogError(error.to_string())),
+                    Err(error @ KafkaError::MessageConsumptionFatal(_)) => return Err(LogError::Unavailable(error.to_string())),
                     Err(error) => self.report(&error),
                     Ok(_) => {}
                 },
@@ -137,9 +142,10 @@ impl Member {
             Rebalance::Assigned(ids) => {
                 info!(topic = self.topic.name(), partitions = ?numbers(&ids), "runs these partitions too");
                 self.accept()?;
-                for id in ids {
+                // Partitions that the topic did not have are told by `Topic::changed`, which ends this.
+                for id in ids.into_iter().filter(|id| id.0 < self.topic.partitions()) {
                     let queue = self.consumer.split_partition_queue(self.topic.name(), partition_number(id));
-                    let queue = queue.ok_or_else(|| LogError(format!("partition {id} has no queue")))?;
+                    let queue = queue.ok_or_else(|| LogError::Unavailable(format!("partition {id} has no queue")))?;
                     let (consumer, progress) = (Arc::clone(&self.consumer), Arc::clone(&self.progress));
                     self.loops.start(id, KafkaSource::new(id, self.topic.clone(), consumer, queue, progress));
                 }
@@ -159,12 +165,12 @@ impl Member {
     fn accept(&self) -> Result<(), LogError> {
         self.consumer
             .incremental_assign(&TopicPartitionList::new())
-            .map_err(|error| LogError(format!("can't take on partitions: {error}")))
+            .map_err(|error| LogError::Unavailable(format!("can't take on partitions: {error}")))
     }
 
     /// Tells librdkafka that these partitions are done with.
     fn give_up(&self, ids: &[PartitionId]) -> Result<(), LogError> {
-        let fail = |error| LogError(format!("can't give up partitions: {error}"));
+        let fail = |error| LogError::Unavailable(format!("can't give up partitions: {error}"));
         let begun = self.consumer.assignment().map_err(fail)?;
         let mut list = TopicPartitionList::new();
         for number in ids.iter().copied().map(partition_number) {

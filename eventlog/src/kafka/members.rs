@@ -11,7 +11,8 @@ pub(super) async fn count(topic: &Topic, group: String) -> Result<usize, LogErro
     let inspector = topic.inspector();
     blocking(move || {
         let groups = inspector.fetch_group_list(Some(&group), ANSWER);
-        let groups = groups.map_err(|error| LogError(format!("can't ask who is in the group {group}: {error}")))?;
+        let groups =
+            groups.map_err(|error| LogError::Unavailable(format!("can't ask who is in the group {group}: {error}")))?;
         Ok(groups.groups().iter().map(|group: &GroupInfo| group.members().len()).sum())
     })
     .await?

@@ -56,7 +56,7 @@ impl Readers {
         };
         let (reader, batch) = blocking(move || reader.read(partition, from, end, bounds))
             .await
-            .map_err(|error| ReadError::Passing(error.0))?;
+            .map_err(|error| ReadError::Passing(error.to_string()))?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(reader);
         batch
     }

@@ -22,6 +22,9 @@ pub(super) const ANSWER: Duration = Duration::from_secs(10);
 /// How long a topic may take until it has its leaders.
 const SETTLING: Duration = Duration::from_secs(30);
 
+/// Between two looks at how many partitions the topic has.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// What a message needs beside the payload: the key, and the framing of a batch of one.
 const FRAMING_BYTES: usize = 512;
 
@@ -50,6 +53,7 @@ impl Range {
 pub(super) struct Topic {
     name: Arc<str>,
     partitions: u32,
+    config: Arc<KafkaConfig>,
     inspector: Arc<BaseConsumer<LoggingContext>>,
 }
 
@@ -67,6 +71,26 @@ impl Topic {
         Arc::clone(&self.inspector)
     }
 
+    /// Returns once the topic has another number of partitions. Accounts' records would be in two partitions then, and be
+    /// told in two orders.
+    pub(super) async fn changed(&self) -> LogError {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match find(&self.config, &self.inspector).await {
+                Ok(Ok(Found::Partitions(now))) if now != self.partitions => {
+                    return LogError::Lost(format!(
+                        "topic {:?} at {} has {now} partitions now, and had {} when this process started: which \
+                         partition an account's events are in depends on that number, so a topic's partitions can't be \
+                         changed. Set kafka.topic to a topic with {} partitions that holds the same records",
+                        self.config.topic, self.config.brokers, self.partitions, self.partitions
+                    ));
+                }
+                // Told by whoever reads, and not as long as that is so.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     /// What the partition holds now.
     pub(super) async fn range(&self, partition: PartitionId) -> Result<Range, ReadError> {
         if partition.0 >= self.partitions {
@@ -82,13 +106,15 @@ impl Topic {
 
 /// Runs what waits for a broker where waiting is allowed.
 pub(super) async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, LogError> {
-    tokio::task::spawn_blocking(ask).await.map_err(|error| LogError(format!("a question to Kafka: {error}")))
+    tokio::task::spawn_blocking(ask)
+        .await
+        .map_err(|error| LogError::Unavailable(format!("a question to Kafka: {error}")))
 }
 
 /// Finds the topic or creates it, and checks that it keeps what it is given.
 pub(super) async fn open(config: &Arc<KafkaConfig>) -> Result<Topic, LogError> {
     let fail = |what: &str, error: &KafkaError| {
-        LogError(format!("{what} topic {:?} at {}: {error}", config.topic, config.brokers))
+        LogError::Unavailable(format!("{what} topic {:?} at {}: {error}", config.topic, config.brokers))
     };
     let inspector = Arc::new(client::inspector(config).map_err(|error| fail("no client for", &error))?);
     let admin: AdminClient<LoggingContext> =
@@ -104,7 +130,7 @@ pub(super) async fn open(config: &Arc<KafkaConfig>) -> Result<Topic, LogError> {
                 created = true;
             }
             Found::Nothing | Found::Unsettled if begun.elapsed() > SETTLING => {
-                return Err(LogError(format!(
+                return Err(LogError::Unavailable(format!(
                     "topic {:?} at {} has partitions without a leader, {} s long: are all its brokers up?",
                     config.topic,
                     config.brokers,
@@ -123,7 +149,7 @@ pub(super) async fn open(config: &Arc<KafkaConfig>) -> Result<Topic, LogError> {
             "the topic's own number of partitions holds"
         );
     }
-    Ok(Topic { name: config.topic.as_str().into(), partitions, inspector })
+    Ok(Topic { name: config.topic.as_str().into(), partitions, config: Arc::clone(config), inspector })
 }
 
 enum Found {
@@ -160,7 +186,7 @@ async fn find(
 /// Creates the topic; somebody else may do so at the same moment.
 async fn create(config: &KafkaConfig, admin: &AdminClient<LoggingContext>) -> Result<(), LogError> {
     let fail = |error: &dyn std::fmt::Display| {
-        LogError(format!(
+        LogError::Unavailable(format!(
             "can't create topic {:?} with {} partitions and {} replicas at {}: {error}",
             config.topic, config.partitions, config.replication, config.brokers
         ))
@@ -198,12 +224,12 @@ async fn check_settings(config: &KafkaConfig, admin: &AdminClient<LoggingContext
         }
         Ok(None) => return Ok(()),
         Err(error) => {
-            return Err(LogError(format!("can't see the settings of topic {:?}: {error}", config.topic)));
+            return Err(LogError::Unavailable(format!("can't see the settings of topic {:?}: {error}", config.topic)));
         }
     };
     match wrong_setting(&settings) {
         None => Ok(()),
-        Some((name, value, needed)) => Err(LogError(format!(
+        Some((name, value, needed)) => Err(LogError::Unavailable(format!(
             "topic {:?} has {name}={value}, and the event log needs {needed}: kafka-configs.sh --bootstrap-server {} \
              --alter --topic {0} --add-config {name}={needed}",
             config.topic, config.brokers

@@ -59,7 +59,7 @@ impl Loops {
             }
             Some(Err(failure)) => match failure.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(LogError("the runtime is shutting down".to_owned())),
+                Err(_) => Err(LogError::Unavailable("the runtime is shutting down".to_owned())),
             },
         }
     }

@@ -34,7 +34,9 @@ impl ReadError {
 
 impl From<ReadError> for LogError {
     fn from(error: ReadError) -> Self {
-        let (ReadError::Passing(error) | ReadError::Lost(error)) = error;
-        Self(error)
+        match error {
+            ReadError::Passing(error) => Self::Unavailable(error),
+            ReadError::Lost(error) => Self::Lost(error),
+        }
     }
 }

@@ -65,11 +65,8 @@ impl Account {
         }
         let _waiting = Waiting::new(&self.waiting);
         let since = Instant::now();
-        let _turn = match timeout(ANY_WITHIN, self.turns.lock()).await {
-            Ok(turn) => turn,
-            Err(_) => {
-                return self.try_hold(Instant::now(), &decide, true).map_err(|available| self.too_little(available));
-            }
+        let Ok(_turn) = timeout(ANY_WITHIN, self.turns.lock()).await else {
+            return self.try_hold(Instant::now(), &decide, true).map_err(|available| self.too_little(available));
         };
         self.wait(since, &decide, &want).await
     }

@@ -37,6 +37,7 @@ fn view() -> AccountView {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a ledger answers")]
 fn grant(request: &LeaseRequest, granted: Funds) -> Result<LeaseGrant, LedgerError> {
     Ok(LeaseGrant {
         lease_id: request.lease_id,

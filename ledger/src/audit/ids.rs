@@ -1,4 +1,4 @@
-//! Which event ids are posted already (I5): exact, in memory that does not grow with them.
+//! Which event ids are posted already (I5), each with the tag of its fact: exact, in memory that does not grow with them.
 //!
 //! The ids that were posted last are in memory, sorted. When there are many, they become a *run*: a sorted temporary file,
 //! of which memory keeps the first id of every page. Runs of one size are merged into one of the next, so there are few. A
@@ -6,15 +6,19 @@
 //! beyond all that are posted: they cost one comparison to look up, and to add them is to append them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 
+use accounting::FactTag;
 use schemas::EventId;
 use uuid::Uuid;
 
-const ID_BYTES: usize = 16;
+/// An id and its tag, as runs hold them.
+type Posted = (u128, FactTag);
+
+const POSTED_BYTES: usize = 20;
 
 /// Ids of a page, the unit of a lookup.
 const PAGE: usize = 256;
@@ -39,26 +43,28 @@ impl Default for Sizes {
 pub(super) struct PostedIds {
     sizes: Sizes,
     /// Those that are in no run yet, sorted.
-    fresh: Vec<u128>,
+    fresh: Vec<Posted>,
     /// Runs by level.
     levels: Vec<Vec<Run>>,
 }
 
 impl PostedIds {
-    /// Those of `ids` that are posted.
-    pub(super) fn among(&self, ids: &BTreeSet<EventId>) -> io::Result<BTreeSet<EventId>> {
-        let last = self.levels.iter().flatten().map(|run| run.last).chain(self.fresh.last().copied()).max();
+    /// Those of `ids` that are posted, with their tags.
+    pub(super) fn among(&self, ids: &BTreeSet<EventId>) -> io::Result<BTreeMap<EventId, FactTag>> {
+        let fresh = self.fresh.last().map(|(id, _)| *id);
+        let last = self.levels.iter().flatten().map(|run| run.last).chain(fresh).max();
         let ids: Vec<u128> = ids.iter().map(|id| id.0.as_u128()).take_while(|id| Some(*id) <= last).collect();
-        let mut found = ids.iter().copied().filter(|id| self.fresh.binary_search(id).is_ok()).collect();
+        let known = |id: &u128| Some(self.fresh[self.fresh.binary_search_by_key(id, |(id, _)| *id).ok()?]);
+        let mut found: BTreeMap<u128, FactTag> = ids.iter().filter_map(known).collect();
         for run in self.levels.iter().flatten() {
             run.find(&ids, &mut found)?;
         }
-        Ok(found.into_iter().map(|id| EventId(Uuid::from_u128(id))).collect())
+        Ok(found.into_iter().map(|(id, tag)| (EventId(Uuid::from_u128(id)), tag)).collect())
     }
 
     /// More are posted, none of which was before.
-    pub(super) fn add(&mut self, ids: impl Iterator<Item = EventId>) -> io::Result<()> {
-        let mut ids: Vec<u128> = ids.map(|id| id.0.as_u128()).collect();
+    pub(super) fn add(&mut self, ids: impl Iterator<Item = (EventId, FactTag)>) -> io::Result<()> {
+        let mut ids: Vec<Posted> = ids.map(|(id, tag)| (id.0.as_u128(), tag)).collect();
         ids.sort_unstable();
         let Some(first) = ids.first() else { return Ok(()) };
         let from = self.fresh.partition_point(|id| id < first);
@@ -82,9 +88,8 @@ impl PostedIds {
     }
 }
 
-/// Sorts two sorted sequences that stand one after the other.
-#[expect(clippy::stable_sort_primitive, reason = "the stable sort finds the two and merges them, in linear time")]
-fn merge(ids: &mut [u128]) {
+/// Sorts two sorted sequences that stand one after the other: the stable sort finds the two and merges them, in linear time.
+fn merge(ids: &mut [Posted]) {
     ids.sort();
 }
 
@@ -98,15 +103,17 @@ struct Run {
 }
 
 impl Run {
-    fn write(ids: impl Iterator<Item = io::Result<u128>>) -> io::Result<Self> {
+    fn write(ids: impl Iterator<Item = io::Result<Posted>>) -> io::Result<Self> {
         let mut writer = BufWriter::new(tempfile::tempfile()?);
         let (mut pages, mut len, mut last) = (Vec::new(), 0, 0);
         for id in ids {
-            last = id?;
+            let tag;
+            (last, tag) = id?;
             if len % PAGE == 0 {
                 pages.push(last);
             }
             writer.write_all(&last.to_be_bytes())?;
+            writer.write_all(&tag.0.to_be_bytes())?;
             len += 1;
         }
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -114,36 +121,42 @@ impl Run {
     }
 
     /// Adds those of `ids`, which are sorted, that are in the run.
-    fn find(&self, ids: &[u128], found: &mut BTreeSet<u128>) -> io::Result<()> {
+    fn find(&self, ids: &[u128], found: &mut BTreeMap<u128, FactTag>) -> io::Result<()> {
         let Some(first) = self.pages.first() else { return Ok(()) };
         let from = ids.partition_point(|id| id < first);
         let to = ids.partition_point(|id| *id <= self.last);
-        let mut page: Option<(usize, Vec<u128>)> = None;
+        let mut page: Option<(usize, Vec<Posted>)> = None;
         for id in &ids[from..to] {
             let number = self.pages.partition_point(|first| first <= id) - 1;
             let content = match &page {
                 Some((at, content)) if *at == number => content,
                 _ => &page.insert((number, self.page(number)?)).1,
             };
-            if content.binary_search(id).is_ok() {
-                found.insert(*id);
+            if let Ok(place) = content.binary_search_by_key(id, |(id, _)| *id) {
+                found.insert(*id, content[place].1);
             }
         }
         Ok(())
     }
 
-    fn page(&self, number: usize) -> io::Result<Vec<u128>> {
+    fn page(&self, number: usize) -> io::Result<Vec<Posted>> {
         let from = number * PAGE;
-        let mut bytes = vec![0; (self.len - from).min(PAGE) * ID_BYTES];
-        self.file.read_exact_at(&mut bytes, (from * ID_BYTES) as u64)?;
-        Ok(bytes.as_chunks::<ID_BYTES>().0.iter().map(|id| u128::from_be_bytes(*id)).collect())
+        let mut bytes = vec![0; (self.len - from).min(PAGE) * POSTED_BYTES];
+        self.file.read_exact_at(&mut bytes, (from * POSTED_BYTES) as u64)?;
+        Ok(bytes.as_chunks().0.iter().map(posted).collect())
     }
+}
+
+/// An id and its tag, both big-endian.
+fn posted(bytes: &[u8; POSTED_BYTES]) -> Posted {
+    let id = bytes.first_chunk().map_or(0, |id| u128::from_be_bytes(*id));
+    (id, FactTag(bytes.last_chunk().map_or(0, |tag| u32::from_be_bytes(*tag))))
 }
 
 /// Several runs as one.
 struct Merge {
     readers: Vec<(BufReader<File>, usize)>,
-    heads: BinaryHeap<Reverse<(u128, usize)>>,
+    heads: BinaryHeap<Reverse<(Posted, usize)>>,
 }
 
 impl Merge {
@@ -161,16 +174,16 @@ impl Merge {
         let (reader, left) = &mut self.readers[number];
         if *left > 0 {
             *left -= 1;
-            let mut id = [0; ID_BYTES];
-            reader.read_exact(&mut id)?;
-            self.heads.push(Reverse((u128::from_be_bytes(id), number)));
+            let mut bytes = [0; POSTED_BYTES];
+            reader.read_exact(&mut bytes)?;
+            self.heads.push(Reverse((posted(&bytes), number)));
         }
         Ok(())
     }
 }
 
 impl Iterator for Merge {
-    type Item = io::Result<u128>;
+    type Item = io::Result<Posted>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((id, number)) = self.heads.pop()?;
@@ -188,18 +201,21 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain set, over many runs and merges, with ids that repeat and interleave.
+        /// Against a plain map, over many runs and merges, with ids that repeat and interleave.
         #[test]
-        fn it_is_a_set(
+        fn it_is_a_map(
             batches in prop::collection::vec(prop::collection::vec(0..4_000_u128, 1..400), 1..40),
             fresh in 1..300_usize,
         ) {
             let mut posted = PostedIds { sizes: Sizes { fresh, merge: 3 }, ..PostedIds::default() };
-            let mut model = BTreeSet::new();
+            let tag = |id: EventId| FactTag(!u32::try_from(id.0.as_u128()).unwrap());
+            let mut model = BTreeMap::new();
             for batch in batches {
                 let batch = ids(&batch);
-                prop_assert_eq!(posted.among(&batch).unwrap(), batch.intersection(&model).copied().collect());
-                let new: Vec<EventId> = batch.into_iter().filter(|id| model.insert(*id)).rev().collect();
+                let known = batch.iter().filter_map(|id| Some((*id, *model.get(id)?))).collect();
+                prop_assert_eq!(posted.among(&batch).unwrap(), known);
+                let new = batch.into_iter().filter(|id| model.insert(*id, tag(*id)).is_none()).rev();
+                let new: Vec<_> = new.map(|id| (id, tag(id))).collect();
                 posted.add(new.into_iter()).unwrap();
             }
             prop_assert_eq!(posted.among(&ids(&(0..4_000).collect::<Vec<_>>())).unwrap(), model);

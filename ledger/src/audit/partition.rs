@@ -5,6 +5,7 @@ use std::sync::Arc;
 use eventlog::EventLog;
 use schemas::{AccountId, Offset, PartitionId, Position};
 
+use super::corrections::Corrections;
 use super::reader::{Decoded, Lost, Read};
 use super::replay::Replay;
 use super::report::{Finding, Report, Section};
@@ -32,6 +33,7 @@ impl Partition<'_> {
         let bounds = if self.snapshot.is_some() { reader::COMPARED } else { reader::REPLAYED };
         let mut batches = reader::ahead(Arc::clone(log), self.id, to, bounds);
         let mut tags = rows::Tags::new(!replay.is_cut());
+        let mut corrections = Corrections::default();
         while let Some(read) = batches.recv().await {
             let Decoded { batch, fold, ids } = match read {
                 Read::Batch(decoding) => decoding.await.map_err(std::io::Error::other)?,
@@ -59,6 +61,7 @@ impl Partition<'_> {
                 rows::postings(self.id, &expected, &postings, unreadable, &mut tags, self.report);
                 rows::quarantined(self.id, &expected, &quarantined, unreadable, self.report);
                 invoices::compare(self.id, &expected, &invoices, unreadable, self.report);
+                corrections.compare(self.id, &expected, &mut ***snapshot, self.report).await?;
             }
         }
         Ok(true)

@@ -139,7 +139,7 @@ impl Replay {
     fn keep(&mut self, entries: &[Entry]) -> io::Result<()> {
         self.records += entries.len() as u64;
         let posted = entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Applied(_)));
-        self.posted.add(posted.filter_map(|entry| Some(entry.event.as_ref()?.id)))
+        self.posted.add(posted.filter_map(|entry| Some((entry.event.as_ref()?.id, entry.tag))))
     }
 
     /// Of rows of the database, those that the replay is to have as well.

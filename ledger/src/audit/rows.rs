@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
+use accounting::FactTag;
 use schemas::{Offset, PartitionId, Position};
 
 use super::report::{Finding, Report, Section};
@@ -138,6 +139,10 @@ impl Pair<'_> {
         }
         if log.balance != database.balance {
             self.tell(Section::Postings, "balance_usd", log.balance, database.balance);
+        }
+        if log.fact_tag != database.fact_tag {
+            let hex = |tag: FactTag| format!("{:08x}", tag.0);
+            self.tell(Section::Postings, "fact_tag", hex(log.fact_tag), hex(database.fact_tag));
         }
         if log.detail != database.detail {
             let text = |detail: &Option<_>| serde_json::to_string(detail).unwrap_or_default();

@@ -98,11 +98,13 @@ fn the_last_events_are_remembered_in_bounded_memory() {
     let id = |n: usize| EventId(Uuid::from_u128(n as u128));
     let mut recent = Recent::default();
     let all = 3 * GENERATION + 10;
+    let tag = |n: usize| FactTag(u32::try_from(n).unwrap());
     for n in 0..all {
-        recent.add(id(n));
-        assert!(recent.has(id(n)));
+        recent.add(id(n), tag(n));
+        assert_eq!(recent.tag(id(n)), Some(tag(n)));
     }
-    assert!((all - GENERATION..all).all(|n| recent.has(id(n))), "at least the last generation");
-    assert!(!recent.has(id(0)) && !recent.has(id(GENERATION - 1)));
+    let last = all - GENERATION..all;
+    assert!(last.into_iter().all(|n| recent.tag(id(n)) == Some(tag(n))), "at least the last generation");
+    assert_eq!([0, GENERATION - 1].map(|n| recent.tag(id(n))), [None; 2]);
     assert!(recent.current.len() + recent.before.len() <= 2 * GENERATION);
 }

@@ -43,9 +43,10 @@ impl From<LedgerError> for Failure {
         match error {
             LedgerError::Refused(refusal) => Self::Refused(refusal),
             LedgerError::NotYetApplied { .. } => Self::Unavailable { code: "not_yet_applied", message },
-            LedgerError::AheadOfTheLog { .. } | LedgerError::Unavailable(_) => {
-                Self::Unavailable { code: "unavailable", message }
-            }
+            LedgerError::AheadOfTheLog { .. }
+            | LedgerError::AnotherLog { .. }
+            | LedgerError::OtherPartitions { .. }
+            | LedgerError::Unavailable(_) => Self::Unavailable { code: "unavailable", message },
         }
     }
 }

@@ -4,12 +4,13 @@ use accounting::api_key;
 use schemas::api::{GrantCredit, Granted, IssueKey, IssuedKey, Refusal};
 use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1, KeyIssuedV2, KeyLimits};
 use schemas::money::MAX_USD;
-use schemas::{EventData, EventId, KeyId, LotId};
+use schemas::{AccountId, EventData, EventId, KeyId, LotId, Offset, Position};
 
 use super::command::not_closed;
 use super::contact::label;
 use super::{Ledger, LedgerError};
 use crate::outside::fresh_id;
+use crate::store::StoredAccount;
 
 /// Credit given is drawn in the order in which it was given.
 pub(super) const GRANT_PRIORITY: u8 = 100;
@@ -45,7 +46,7 @@ impl Ledger {
         let name = label("name", &command.name, MAX_NAME_CHARACTERS)?;
         let limits = self.possible(command.limits)?;
         let _turn = self.turn(command.account_id).await;
-        let stored = self.stored(command.account_id).await?;
+        let stored = self.stored_with_all(command.account_id).await?;
         not_closed(&stored.state)?;
         if let Some(limit) = stored.state.plan.max_keys
             && stored.state.keys.len() >= limit as usize
@@ -56,6 +57,25 @@ impl Ledger {
         let id = EventId(fresh_id(&*self.parts.outside));
         self.post(id, command.account_id, key.event_with(limits), "name").await?;
         Ok(key.issued)
+    }
+
+    /// An account with all that is in the log of its partition now. A limit that is looked at on an older state could be
+    /// overrun: by keys that are issued already, and not applied.
+    async fn stored_with_all(&self, account: AccountId) -> Result<StoredAccount, LedgerError> {
+        let partition = self.stored(account).await?.partition;
+        let end = self.parts.log.end(partition).await;
+        let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        if let Some(last) = end.0.checked_sub(1) {
+            let position = Position { partition, offset: Offset(last) };
+            let applied = self.wait_until_applied(position, self.parts.apply_timeout).await;
+            applied.map_err(|_| {
+                LedgerError::Unavailable(format!(
+                    "what the log holds up to {position} is not applied yet, so how many keys the account has is not known, \
+                     and no key was issued: look whether a ledger runs over that partition, and try again"
+                ))
+            })?;
+        }
+        self.stored(account).await
     }
 
     /// Gives credit; returns when the ledger has applied it.

@@ -33,15 +33,15 @@ impl Ledger {
         let trial = EventId(account_id.derive("credit.granted:trial"));
         let first_key = EventId(account_id.derive("key.issued:first"));
         let done = self.parts.store.load(&BTreeSet::new(), &BTreeSet::from([opened, trial, first_key])).await?.posted;
-        if done.contains(&first_key) {
+        if done.contains_key(&first_key) {
             return Err(taken());
         }
-        if !done.contains(&opened) {
+        if !done.contains_key(&opened) {
             self.post(opened, account_id, EventData::AccountOpened(AccountOpenedV1 { plan }), "plan").await?;
         }
         // The plan as it was posted: a call that was cut short may have named another.
         let plan = self.stored(account_id).await?.state.plan;
-        if plan.trial_credit_usd.is_positive() && !done.contains(&trial) {
+        if plan.trial_credit_usd.is_positive() && !done.contains_key(&trial) {
             let grant = trial_credit(account_id, &plan);
             self.post(trial, account_id, EventData::CreditGranted(grant), "plan").await?;
         }

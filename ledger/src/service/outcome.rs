@@ -1,12 +1,13 @@
 //! From an event to what became of it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use eventlog::{AppendError, Record};
 use schemas::api::Refusal;
-use schemas::{AccountId, Event, EventData, EventId, Offset, PartitionId, Position, Usd};
+use schemas::{AccountId, Event, EventData, EventId, Offset, Position, Usd};
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::{Ledger, LedgerError};
 use crate::store::Fate;
@@ -17,6 +18,9 @@ pub(super) const SOURCE: &str = "/modelhub/ledger";
 /// Between two looks at a position that another process moves: the first, and the longest.
 const FIRST_POLL: Duration = Duration::from_millis(5);
 const LONGEST_POLL: Duration = Duration::from_millis(160);
+
+/// Between two lines of the process's log that tell how far the folding is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What a posted event did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +82,32 @@ impl Ledger {
     pub async fn catch_up(&self) -> Result<(), LedgerError> {
         for (partition, end) in self.fits_the_log().await? {
             if let Some(last) = end.0.checked_sub(1) {
-                self.applied(Position { partition, offset: Offset(last) }).await;
+                self.caught_up(Position { partition, offset: Offset(last) }).await;
             }
         }
         Ok(())
     }
 
-    /// Where each partition of the log ends; asked before a ledger starts.
-    ///
-    /// # Errors
-    /// [`LedgerError::AheadOfTheLog`]: folding would go on by itself as soon as the log is longer, and leave out every record
-    /// until then. Any other error passes.
-    pub async fn fits_the_log(&self) -> Result<Vec<(PartitionId, Offset)>, LedgerError> {
-        let mut ends = Vec::new();
-        for partition in (0..self.parts.log.partitions()).map(PartitionId) {
-            // The position first: meanwhile records may be appended and applied.
-            let applied = self.parts.store.head(partition).await?.next;
-            let end = self.parts.log.end(partition).await;
-            let end = end.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-            if applied > end {
-                return Err(LedgerError::AheadOfTheLog { partition, applied, end });
+    /// As [`Ledger::applied`], and says now and then how far it is: a long log takes minutes.
+    async fn caught_up(&self, position: Position) {
+        let mut applied = pin!(self.applied(position));
+        loop {
+            tokio::select! {
+                () = &mut applied => return,
+                () = sleep(TELL_EVERY) => {}
             }
-            ends.push((partition, end));
+            match self.parts.store.head(position.partition).await {
+                Ok(head) => info!(
+                    partition = position.partition.0,
+                    applied = head.next.0,
+                    end = position.offset.0 + 1,
+                    "waiting until the log is folded"
+                ),
+                Err(error) => {
+                    warn!(%error, %position, "waiting until the log is folded, and the store does not answer");
+                }
+            }
         }
-        Ok(ends)
     }
 
     pub(super) async fn wait_until_applied(&self, position: Position, waited: Duration) -> Result<(), LedgerError> {

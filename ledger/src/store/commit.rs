@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{AccountState, ChainHash, Entry, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
+use accounting::{AccountState, ChainHash, Entry, FactTag, FoldedBatch, Key, Lot, Outcome, Posting, Reason, Transfer};
 use bytes::Bytes;
 use eventlog::Batch;
 use schemas::api::{EntryDetail, Funds};
@@ -26,6 +26,8 @@ pub struct Commit {
     pub next: Offset,
     /// The partition's chain up to there.
     pub chain: ChainHash,
+    /// The last record, by itself: the chain of nothing but that record.
+    pub last_record: ChainHash,
     /// Accounts that changed, once each, with their balance.
     pub accounts: Vec<(AccountState, Usd)>,
     /// Lots that are new or were drawn from.
@@ -72,6 +74,8 @@ pub struct PostingRow {
     /// The tag of the partition's chain right after the record: an audit finds the first record that is not the one
     /// which was applied.
     pub chain_tag: i64,
+    /// Which fact the event id stands for from now on.
+    pub fact_tag: FactTag,
 }
 
 /// Money that an event moved.
@@ -111,12 +115,15 @@ impl Commit {
         before: &BTreeMap<AccountId, StoredAccount>,
         folded: FoldedBatch,
     ) -> Option<Self> {
+        let last_record = batch.records.last();
+        let last_record = last_record.map(|record| ChainHash::GENESIS.extend(record.offset, &record.payload));
         let mut commit = Self {
             partition: batch.partition,
             from: batch.from,
             from_chain,
             next: batch.next,
             chain: folded.chain,
+            last_record: last_record.unwrap_or(ChainHash::GENESIS),
             accounts: Vec::with_capacity(folded.accounts.len()),
             lots: Vec::new(),
             emptied_lots: Vec::new(),
@@ -168,7 +175,9 @@ impl Commit {
 
     fn entry(&mut self, entry: Entry, record: &Bytes) {
         match (entry.outcome, entry.event) {
-            (Outcome::Applied(posting), Some(event)) => self.posting(entry.offset, &event, posting, entry.chain),
+            (Outcome::Applied(posting), Some(event)) => {
+                self.posting(entry.offset, &event, posting, (entry.chain, entry.tag));
+            }
             (Outcome::Quarantined(reason), event) => {
                 let event = event.map(|event| (event.id, event.subject));
                 self.quarantined.push(QuarantineRow::new(entry.offset, event, &reason, record.clone()));
@@ -177,7 +186,7 @@ impl Commit {
         }
     }
 
-    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, chain: ChainHash) {
+    fn posting(&mut self, offset: Offset, event: &Event, posting: Posting, (chain, fact_tag): (ChainHash, FactTag)) {
         if let Some(invoice) = posting.invoice {
             let position = Position { partition: self.partition, offset };
             self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
@@ -200,6 +209,7 @@ impl Commit {
             balance: posting.balance,
             detail: posting.detail,
             chain_tag: chain.tag(),
+            fact_tag,
         });
     }
 }

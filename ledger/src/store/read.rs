@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use accounting::{AccountState, ChainHash};
+use accounting::{AccountState, ChainHash, FactTag};
 use rust_decimal::Decimal;
 use schemas::api::{AccountView, EntryDetail, KeyView, StatementEntry};
 use schemas::event::KeyHash;
@@ -18,6 +18,12 @@ use super::{Fate, Head, PostedEvent, StoreError, StoredAccount};
 use crate::sink::view;
 
 pub(super) const HEAD: &str = "SELECT next_offset, chain FROM positions WHERE partition_no = $1";
+
+pub(super) const LAST_RECORD: &str = "SELECT next_offset, last_record FROM positions WHERE partition_no = $1";
+
+pub(super) const SAY_PARTITIONS: &str = "INSERT INTO log (one, partitions) VALUES (1, $1) ON CONFLICT (one) DO NOTHING";
+
+pub(super) const PARTITIONS: &str = "SELECT partitions FROM log";
 
 /// The view's version is the last record of the partition that is folded, whether it changed the account or not.
 pub(super) const KEY: &str = "\
@@ -123,6 +129,10 @@ pub(super) fn partition(value: i64) -> Result<PartitionId, StoreError> {
     u32::try_from(value).map(PartitionId).map_err(|_| unreadable("partition", value))
 }
 
+pub(super) fn partitions(value: i64) -> Result<u32, StoreError> {
+    u32::try_from(value).map_err(|_| unreadable("number of partitions", value))
+}
+
 pub(super) fn json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
@@ -136,6 +146,36 @@ pub(super) fn unreadable(what: &'static str, cause: impl std::fmt::Display) -> S
 pub(super) struct HeadRow {
     next_offset: i64,
     chain: Vec<u8>,
+}
+
+/// The last applied record, in a row of `positions`.
+#[derive(FromRow)]
+pub(super) struct LastRecordRow {
+    next_offset: i64,
+    last_record: Vec<u8>,
+}
+
+impl LastRecordRow {
+    pub(super) fn read(self) -> Result<(Offset, ChainHash), StoreError> {
+        Ok((offset(self.next_offset - 1)?, ChainHash(hash32(&self.last_record)?)))
+    }
+}
+
+/// The fact that an event id stands for.
+#[derive(FromRow)]
+pub(super) struct TagRow {
+    event_id: Uuid,
+    fact_tag: i64,
+}
+
+impl TagRow {
+    pub(super) fn read(self) -> Result<(EventId, FactTag), StoreError> {
+        Ok((EventId(self.event_id), fact_tag(self.fact_tag)?))
+    }
+}
+
+pub(super) fn fact_tag(value: i64) -> Result<FactTag, StoreError> {
+    u32::try_from(value).map(FactTag).map_err(|_| unreadable("postings.fact_tag", value))
 }
 
 /// A row of `postings`, for whoever waits for it.

@@ -8,7 +8,7 @@ mod statements;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use schemas::{AccountId, Offset, PartitionId, Position};
+use schemas::{AccountId, EventId, Offset, PartitionId, Position};
 
 pub(super) use self::adapter::snapshot;
 pub use self::held::{
@@ -22,14 +22,14 @@ pub(super) use self::rows::{
 pub(super) use self::statements::{
     ACCOUNTS, BEYOND, COUNTS, HEADS, KEYS, LOTS, POSTINGS, QUARANTINE, QUARANTINED, STRAYS, TRANSFERS,
 };
-use super::{Head, InvoiceRow, StoreError};
+use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// The migrations whose tables a reset keeps: the log does not hold what is in them.
 pub(super) const KEPT: [&str; 3] = ["answers", "contacts", "leases"];
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
-pub(super) const PROJECTED: [&str; 9] =
-    ["accounts", "invoices", "keys", "lots", "positions", "postings", "quarantine", "renewals", "transfers"];
+pub(super) const PROJECTED: [&str; 10] =
+    ["accounts", "invoices", "keys", "log", "lots", "positions", "postings", "quarantine", "renewals", "transfers"];
 
 /// One moment of a store. Nothing that is committed after it was taken is in it.
 ///
@@ -47,6 +47,9 @@ pub trait Snapshot: Send {
         from: Offset,
         to: Offset,
     ) -> Result<Vec<StoredPosting>, StoreError>;
+
+    /// The event, where it is posted.
+    async fn posted(&mut self, event: EventId) -> Result<Option<PostedEvent>, StoreError>;
 
     /// Quarantined records, likewise.
     async fn quarantined(

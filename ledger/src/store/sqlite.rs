@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use accounting::ChainHash;
 use async_trait::async_trait;
 use schemas::api::{KeyView, StatementEntry};
 use schemas::event::KeyHash;
@@ -27,8 +28,8 @@ use uuid::Uuid;
 
 use self::audited::SqliteSnapshot;
 use super::read::{
-    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, Money, PostedEventRow, PostedRow, QuarantinedRow,
-    signed,
+    self, AccountRow, AmountRow, EntryRow, HeadRow, KeyViewRow, LastRecordRow, Money, PostedEventRow, PostedRow,
+    QuarantinedRow, TagRow, signed,
 };
 use super::snapshot::{self, ListedRow, Snapshot, StoredQuarantine};
 use super::{Commit, Fate, Head, Loaded, PostedEvent, Store, StoreError, StoredAccount};
@@ -44,7 +45,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCOUNTS: &str = "\
     SELECT account_id, partition_no, state FROM accounts
     WHERE account_id IN (SELECT unhex(value) FROM json_each($1))";
-const POSTED: &str = "SELECT event_id FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
+const POSTED: &str =
+    "SELECT event_id, fact_tag FROM postings WHERE event_id IN (SELECT unhex(value) FROM json_each($1))";
 
 /// The ledger's store in an `SQLite` file.
 #[derive(Debug)]
@@ -102,14 +104,28 @@ impl Store for SqliteStore {
         row.map_or(Ok(Head::START), HeadRow::read)
     }
 
+    async fn last_record(&self, partition: PartitionId) -> Result<Option<(Offset, ChainHash)>, StoreError> {
+        let failed = |error| StoreError::unavailable("read its position", error);
+        let last = query_as(read::LAST_RECORD).bind(i64::from(partition.0));
+        let row: Option<LastRecordRow> = last.fetch_optional(&self.readers).await.map_err(failed)?;
+        row.map(LastRecordRow::read).transpose()
+    }
+
+    async fn log_partitions(&self, now: u32) -> Result<u32, StoreError> {
+        let failed = |error| StoreError::unavailable("tell how many partitions its log has", error);
+        query(read::SAY_PARTITIONS).bind(i64::from(now)).execute(&self.writer).await.map_err(failed)?;
+        let said: i64 = query_scalar(read::PARTITIONS).fetch_one(&self.writer).await.map_err(failed)?;
+        read::partitions(said)
+    }
+
     async fn load(&self, accounts: &BTreeSet<AccountId>, events: &BTreeSet<EventId>) -> Result<Loaded, StoreError> {
         let failed = |error| StoreError::unavailable("load accounts", error);
         let mut snapshot = self.readers.begin().await.map_err(failed)?;
         let accounts = load_accounts(&mut snapshot, accounts).await?;
         let ids = hex_array(events.iter().map(|id| id.0));
-        let posted: Vec<Uuid> = query_scalar(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
+        let posted: Vec<TagRow> = query_as(POSTED).bind(&ids).fetch_all(&mut *snapshot).await.map_err(failed)?;
         snapshot.commit().await.map_err(failed)?;
-        let posted = posted.into_iter().map(EventId).collect();
+        let posted = posted.into_iter().map(TagRow::read).collect::<Result<_, _>>()?;
         Ok(Loaded { accounts, posted })
     }
 
@@ -157,17 +173,17 @@ impl Store for SqliteStore {
 
     async fn fate(&self, event: EventId, position: Position) -> Result<Option<Fate>, StoreError> {
         let failed = |error| StoreError::unavailable("look up an event", error);
-        let posted: Option<PostedRow> =
-            query_as(read::POSTED).bind(event.0).fetch_optional(&self.readers).await.map_err(failed)?;
-        if let Some(row) = posted {
-            return Ok(Some(row.read()));
-        }
         let quarantined = query_as(read::QUARANTINED)
             .bind(i64::from(position.partition.0))
             .bind(signed(position.offset))
             .bind(event.0);
         let row: Option<QuarantinedRow> = quarantined.fetch_optional(&self.readers).await.map_err(failed)?;
-        Ok(row.map(QuarantinedRow::read))
+        if let Some(row) = row {
+            return Ok(Some(row.read()));
+        }
+        let posted: Option<PostedRow> =
+            query_as(read::POSTED).bind(event.0).fetch_optional(&self.readers).await.map_err(failed)?;
+        Ok(posted.map(PostedRow::read))
     }
 
     async fn posted(&self, event: EventId) -> Result<Option<PostedEvent>, StoreError> {

@@ -17,6 +17,8 @@
 //! - **Lost tokens.** A server that dies after noting a token and before keeping its part refuses that token for ever. An
 //!   insert that was taken and moved nothing is therefore repeated with the next *generation* of the token. Everyone
 //!   walks through the generations in the same order, so the first still wins.
+//! - **Rebuilds.** Each table has a number of its own, its *epoch*, and every row carries it. An insert that was under way when
+//!   the table was dropped and made anew carries the old one, and is refused by the table's own check.
 //! - **Repeated events.** Before an insert the batch's event ids are looked up among the facts of earlier records. The
 //!   log is immutable and facts before the position are complete, so every projector decides alike.
 
@@ -41,9 +43,10 @@ use crate::{Fact, FactBatch, UsageMoment};
 
 /// Each is right to run again. A table of another form is another table, filled from the log's begin: made where it is
 /// missing and never changed, so that several projectors that start at once can't disturb each other.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/clickhouse/0001_usage_charges.sql"),
     include_str!("../../migrations/clickhouse/0002_drop_usage_facts.sql"),
+    include_str!("../../migrations/clickhouse/0003_epoch.sql"),
 ];
 
 /// How long an answer may take.
@@ -63,6 +66,8 @@ pub struct ClickHouseStore {
     client: Client,
     database: String,
     looked_at: Mutex<BTreeMap<PartitionId, LookedAt>>,
+    /// The table's epoch when a position was last asked for.
+    epoch: Mutex<Option<u64>>,
 }
 
 /// Records without facts that follow the position of record.
@@ -90,7 +95,12 @@ impl ClickHouseStore {
     pub async fn connect_as_is(config: &config::ClickHouse) -> Result<Self, StoreError> {
         let database = config.database.clone();
         let client = Self::client(config);
-        let store = Self { client: client.with_database(&database), database, looked_at: Mutex::default() };
+        let store = Self {
+            client: client.with_database(&database),
+            database,
+            looked_at: Mutex::default(),
+            epoch: Mutex::default(),
+        };
         let table = "SELECT count() FROM system.tables WHERE database = ? AND name = 'usage_charges'";
         let query = store.client.clone().with_database("system").query(table).bind(&store.database);
         match store.answer(query.fetch_one::<u64>()).await? {
@@ -116,6 +126,7 @@ impl ClickHouseStore {
             client: client.clone().with_database(database),
             database: database.to_owned(),
             looked_at: Mutex::default(),
+            epoch: Mutex::default(),
         };
         store.answer(client.query("CREATE DATABASE IF NOT EXISTS ?").bind(Identifier(database)).execute()).await?;
         store.migrate().await?;
@@ -123,10 +134,25 @@ impl ClickHouseStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
+        // Of several that make the table at once, one does, and its number holds.
+        let fresh = self.answer(self.client.query("SELECT rand64()").fetch_one::<u64>()).await?;
         for migration in MIGRATIONS {
-            self.answer(self.client.query(migration).execute()).await?;
+            let migration = migration.replace("{epoch}", &fresh.to_string());
+            self.answer(self.client.query(&migration).execute()).await?;
         }
         Ok(())
+    }
+
+    /// The epoch of the table as it is now; zero where an earlier build made it.
+    async fn read_epoch(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT toUInt64OrZero(comment) FROM system.tables WHERE database = ? AND name = 'usage_charges'";
+        let epoch = self.answer(self.client.query(sql).bind(&self.database).fetch_one::<u64>()).await?;
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+        Ok(epoch)
+    }
+
+    fn known_epoch(&self) -> Option<u64> {
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer<T>(&self, answer: impl Future<Output = clickhouse::error::Result<T>>) -> Result<T, StoreError> {
@@ -182,7 +208,13 @@ impl ClickHouseStore {
     }
 
     /// Offers an insert. Whether it was taken or dropped for its token, only the position tells.
-    async fn offer(&self, partition: PartitionId, facts: &[&Fact], token: String) -> Result<(), StoreError> {
+    async fn offer(
+        &self,
+        partition: PartitionId,
+        epoch: u64,
+        facts: &[&Fact],
+        token: String,
+    ) -> Result<(), StoreError> {
         let insert = async {
             let mut insert = self
                 .client
@@ -194,7 +226,7 @@ impl ClickHouseStore {
                 .with_setting("insert_deduplicate", "1")
                 .with_setting("insert_deduplication_token", token);
             for fact in facts {
-                insert.write(&FactRow::new(partition, fact)).await?;
+                insert.write(&FactRow::new(partition, epoch, fact)).await?;
             }
             insert.end().await
         };
@@ -230,11 +262,17 @@ impl ClickHouseStore {
 #[async_trait]
 impl UsageStore for ClickHouseStore {
     async fn position(&self, partition: PartitionId) -> Result<Offset, StoreError> {
+        // The epoch first: a position of a later table is then refused, and never the other way round.
+        self.read_epoch().await?;
         Ok(self.resume(partition, self.held(partition).await?))
     }
 
     async fn insert(&self, batch: FactBatch) -> Result<(), StoreError> {
         let began = Instant::now();
+        let epoch = match self.known_epoch() {
+            Some(epoch) => epoch,
+            None => self.read_epoch().await?,
+        };
         let held = self.held(batch.partition).await?;
         if self.resume(batch.partition, held) != batch.from {
             return Err(StoreError::Moved);
@@ -250,7 +288,7 @@ impl UsageStore for ClickHouseStore {
                 let late = format_args!("more than {} s have passed since the position was read", FENCE.as_secs());
                 return Err(self.failed(&late));
             }
-            self.offer(batch.partition, &facts, format!("{}:{held}:{generation}", batch.partition)).await?;
+            self.offer(batch.partition, epoch, &facts, format!("{}:{held}:{generation}", batch.partition)).await?;
             let found = self.held(batch.partition).await?;
             if found == moved {
                 self.looked_at().insert(batch.partition, LookedAt { position: found, next: batch.next });

@@ -52,6 +52,7 @@ suite! {
     reads::nothing_asked_is_nothing_found,
     cache::a_sink_that_lost_its_partition_writes_nothing,
     cache::a_repeat_is_one_whatever_is_remembered,
+    cache::an_id_used_again_for_another_fact_is_named,
     cache::a_repeat_of_another_partition_is_found,
     cache::what_was_decoded_ahead_is_used_for_those_bytes_only,
     cache::accounts_that_were_forgotten_are_loaded_again,

@@ -41,7 +41,7 @@ impl EventLog for Troubled {
         reads.push((from.0, bounds.records));
         let next = (from.0 + bounds.records as u64).min(END);
         if self.bad.is_some_and(|bad| (from.0..next).contains(&bad)) || (first..first + count).contains(&number) {
-            return Err(LogError(format!("try {number}")));
+            return Err(LogError::Unavailable(format!("try {number}")));
         }
         let record = |offset| StoredRecord { offset: Offset(offset), payload: Bytes::new() };
         Ok(Batch { partition, from, records: (from.0..next).map(record).collect(), next: Offset(next) })

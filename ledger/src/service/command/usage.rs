@@ -1,13 +1,12 @@
 //! Putting the charge of a request right.
 
-use schemas::api::{CorrectedTokens, Done, EntryDetail, Refusal};
-use schemas::event::{Funding, UsageCharge, UsageCorrectedV1};
+use schemas::api::{CorrectedTokens, Done, Refusal};
+use schemas::event::UsageCorrectedV1;
 use schemas::usage::{MAX_TOKENS, TokenCounts};
 use schemas::{AccountId, EventData, EventId, LotId};
 
 use super::{GIVEN_PRIORITY, invalid, nothing_to_do, reason};
 use crate::service::{Ledger, LedgerError};
-use crate::store::PostedEvent;
 
 impl Ledger {
     pub(super) async fn correct_usage(
@@ -41,7 +40,7 @@ impl Ledger {
             Refusal::Invalid { field: "event".into(), detail }
         };
         let recorded = recorded.ok_or_else(unknown)?;
-        let charged = charged(&recorded).ok_or_else(unknown)?;
+        let charged = recorded.usage_charge().ok_or_else(unknown)?;
         let event = self.event_at(recorded.position).await?;
         let usage = event.data.usage().ok_or_else(unknown)?;
         let before = state.corrections.get(&usage_event_id).map_or(charged, |now| now.charge);
@@ -71,13 +70,6 @@ impl Ledger {
         };
         self.done(id, account, EventData::UsageCorrected(Box::new(data)), "event").await
     }
-}
-
-/// What the posting says was charged.
-fn charged(posted: &PostedEvent) -> Option<UsageCharge> {
-    let Some(EntryDetail::Usage { tokens, plan_tokens, .. }) = &posted.detail else { return None };
-    let funding = Funding { plan_tokens: *plan_tokens, credit_usd: posted.amount.negated() };
-    Some(UsageCharge { tokens: *tokens, funding })
 }
 
 fn over(before: TokenCounts, corrected: CorrectedTokens) -> TokenCounts {

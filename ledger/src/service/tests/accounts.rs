@@ -1,6 +1,7 @@
 //! Opening accounts and issuing keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounting::api_key;
 use eventlog::EventLog as _;
@@ -9,7 +10,7 @@ use schemas::api::{GrantCredit, IssueKey, Refusal};
 use schemas::event::KeyLimits;
 
 use super::{LedgerError, done, open, refusal, stranger, usd};
-use crate::rig::{PEPPER, Rig};
+use crate::rig::{Options, PEPPER, Rig};
 
 #[tokio::test]
 async fn an_opened_account_has_a_working_key_and_the_trial_credit() {
@@ -182,6 +183,24 @@ async fn keys_are_issued_up_to_the_plans_limit() {
     for name in ["a", "a", "b"] {
         done(rig.ledger.issue_key(IssueKey { account_id, name: name.into(), limits: KeyLimits::default() }).await);
     }
+}
+
+/// Keys that are in the log count, applied or not.
+#[tokio::test]
+async fn keys_that_nobody_applies_do_not_overrun_the_limit() {
+    let rig = Rig::with(Options { apply_timeout: Duration::from_millis(300), ..Options::default() }).await;
+    let account_id = done(rig.ledger.open_account(open("ann@example.com", "free")).await).account_id;
+    rig.stop_folding().await;
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        let Err(error) = rig.ledger.issue_key(IssueKey { account_id, name: "k".into() }).await else {
+            panic!("applied")
+        };
+        told.push(error.to_string());
+    }
+    assert!(told[0].contains("the event was appended at"), "{told:?}");
+    assert!(told[1..].iter().all(|told| told.contains("no key was issued")), "{told:?}");
+    assert_eq!(rig.logged().await.0, ["account.opened", "credit.granted", "key.issued", "key.issued"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,17 @@
 //! Putting charges right.
 
+use std::sync::Arc;
+
+use eventlog::{EventLog, Record};
 use schemas::api::{Command, CorrectedTokens, EntryDetail, StatementQuery};
-use schemas::{AccountId, EventId};
+use schemas::event::{Funding, UsageCharge, UsageCorrectedV1};
+use schemas::usage::{Price, TokenCounts};
+use schemas::{AccountId, Event, EventData, EventId, KeyId, LotId, RequestId};
 use uuid::Uuid;
 
 use super::{done, execute, opened, refused};
+use crate::Outside as _;
+use crate::audit;
 use crate::rig::Rig;
 
 fn correct(usage_event_id: EventId, prompt: Option<u64>, completion: Option<u64>, key: Option<&str>) -> Command {
@@ -35,6 +42,49 @@ async fn a_charge_is_put_right_from_what_it_is_now() {
     let corrections = entries.iter().filter(|entry| matches!(entry.detail, EntryDetail::Correction(_)));
     let amounts: Vec<_> = corrections.map(|entry| entry.amount_usd.to_string()).collect();
     assert_eq!(amounts, ["1", "1", "-3"], "each posts once, and what is so already not at all");
+}
+
+/// The fold believes a first correction; an audit looks at what was posted.
+#[tokio::test]
+async fn an_audit_names_a_correction_that_starts_from_another_charge() {
+    let rig = Rig::new().await;
+    let account = opened(&rig, "ann@example.com").await;
+    let [honest, lied, missing] =
+        [rig.used(account, 1, 1, 2).await, rig.used(account, 2, 1, 1).await, EventId(Uuid::nil())];
+    execute(&rig, account, correct(honest, None, Some(1), None)).await;
+    execute(&rig, account, correct(honest, None, Some(0), None)).await;
+    let log: Arc<dyn EventLog> = rig.log.clone();
+    let audited = async || {
+        let report = audit::audit(&log, Some(rig.store.snapshot().await.unwrap()), None, &mut ()).await.unwrap();
+        report.findings.iter().map(|(_, finding)| finding.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(audited().await, [""; 0]);
+    for (number, usage) in (10..).zip([lied, missing]) {
+        let tokens = TokenCounts { prompt: 1, completion: 2, ..TokenCounts::default() };
+        let funding = Funding { plan_tokens: 0, credit_usd: "3".parse().unwrap() };
+        let unit = || "1000000".parse().unwrap();
+        let data = EventData::UsageCorrected(Box::new(UsageCorrectedV1 {
+            usage_event_id: usage,
+            request_id: RequestId(usage.0),
+            key_id: KeyId(Uuid::nil()),
+            model: "m".into(),
+            price: Price { input: unit(), cached_input: unit(), output: unit() },
+            before: UsageCharge { tokens, funding },
+            tokens: TokenCounts::default(),
+            lot_id: LotId(Uuid::from_u128(number)),
+            priority: 1,
+            reason: "r".into(),
+        }));
+        let id = EventId(Uuid::from_u128(number));
+        let event = Event { id, source: "/test".into(), subject: account, time: rig.clock.now(), data };
+        rig.log.append(Record { key: account, payload: event.encode().unwrap().into() }).await.unwrap();
+    }
+    done(rig.ledger.catch_up().await);
+    let told = audited().await;
+    let starts =
+        |usage: EventId| format!("the charge that the first correction of usage {usage} starts from: 1 + 2 tokens");
+    assert!(told.len() == 2 && told[0].contains(&starts(lied)) && told[1].contains(&starts(missing)), "{told:#?}");
+    assert!(told[0].contains("1 + 1 tokens") && told[1].contains("no such usage"), "{told:#?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Commands wait for the ledger, wherever it runs, and effects wait for the commit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::{EventLog, Sink, SinkError};
+use eventlog::embedded::EmbeddedLog;
+use eventlog::{Bounds, EventLog, Record, Sink, SinkError};
 use schemas::api::GrantCredit;
 use schemas::{Offset, PartitionId};
 
@@ -23,10 +25,46 @@ async fn a_store_that_is_ahead_of_its_log_is_not_gone_on_with() {
     done(rig.ledger.open_account(open("ann@example.com", "free")).await);
     let ends = done(rig.ledger.fits_the_log().await);
     let (partition, end) = ends.into_iter().find(|(_, end)| end.0 > 0).unwrap();
-    let Err(error) = rig.ledger_of_another_log(&folder).await.catch_up().await else { panic!("caught up") };
+    let empty = Arc::new(EmbeddedLog::open(&folder.path().join("log.db"), 3).await.unwrap());
     let told = format!("has applied partition {partition} up to {end}, but the log ends at 0");
-    assert!(error.to_string().contains(&told), "{error}");
+    for outcome in [rig.ledger_of(empty.clone()).catch_up().await, rig.ledger_of(empty).is_of_its_log().await] {
+        refused(outcome, &told);
+    }
+}
+
+fn refused(outcome: Result<(), LedgerError>, told: &str) {
+    let Err(error) = outcome else { panic!("it is the store's: {told}") };
+    assert!(error.is_of_the_log() && error.to_string().contains(told), "{error}");
     assert!(error.to_string().contains("modelhub rebuild ledger"), "{error}");
+}
+
+/// The log that lost its last records may be as long as it was by the time that somebody looks.
+#[tokio::test]
+async fn another_log_is_told_by_its_last_record_and_its_partitions() {
+    let (rig, folder) = (Rig::new().await, tempfile::TempDir::new().unwrap());
+    let opened = done(rig.ledger.open_account(open("ann@example.com", "free")).await);
+    done(rig.ledger.is_of_its_log().await);
+    let place = done(rig.ledger.account(opened.account_id).await).version;
+    let first = EmbeddedLog::open(&folder.path().join("same.db"), 3).await.unwrap();
+    let other = EmbeddedLog::open(&folder.path().join("other.db"), 3).await.unwrap();
+    let all = rig.log.read(place.partition, Offset(0), Bounds::default()).await.unwrap().records;
+    for (number, record) in (1..).zip(&all) {
+        let key = opened.account_id;
+        let same = Record { key, payload: record.payload.clone() };
+        let last = if number == all.len() { Record { key, payload: "another".into() } } else { same.clone() };
+        first.append(same).await.unwrap();
+        other.append(last).await.unwrap();
+    }
+    let more = Record { key: opened.account_id, payload: "one more".into() };
+    first.append(more.clone()).await.unwrap();
+    other.append(more).await.unwrap();
+    done(rig.ledger_of(Arc::new(first)).is_of_its_log().await);
+    let other = rig.ledger_of(Arc::new(other));
+    done(other.fits_the_log().await);
+    refused(other.is_of_its_log().await, &format!("the record at {place} is not the one"));
+
+    let grown = EmbeddedLog::open(&folder.path().join("grown.db"), 4).await.unwrap();
+    refused(rig.ledger_of(Arc::new(grown)).is_of_its_log().await, "the log has 4 partitions, and had 3");
 }
 
 #[tokio::test]

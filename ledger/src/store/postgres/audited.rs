@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
-use schemas::{AccountId, Offset, PartitionId, Position, Usd};
+use schemas::{AccountId, EventId, Offset, PartitionId, Position, Usd};
 use sqlx::{FromRow, PgConnection, Row as _, query, query_as};
 
 use crate::store::invoices::{AUDITED, InvoiceColumns};
-use crate::store::read::signed;
+use crate::store::read::{POSTED_EVENT, PostedEventRow, signed};
 use crate::store::snapshot::{
     self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
     POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
     StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, Unreadable, failed, snapshot,
 };
-use crate::store::{Head, InvoiceRow, StoreError};
+use crate::store::{Head, InvoiceRow, PostedEvent, StoreError};
 
 const SUMS: [(Side, &str); 2] = [
     (

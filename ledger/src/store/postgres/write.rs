@@ -20,9 +20,10 @@ pub(super) const DOING: &str = "commit a batch";
 /// Moves the position, or makes the partition's first one, only where it is at `$2` with the chain `$5`. Holds the row until
 /// the end of the transaction: another committer of this partition waits here, and then finds it moved.
 const MOVE: &str = "\
-    INSERT INTO positions (partition_no, next_offset, chain)
-    SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
-    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
+    INSERT INTO positions (partition_no, next_offset, chain, last_record)
+    SELECT $1, $3, $4, $6 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
+    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain,
+        last_record = excluded.last_record
     WHERE positions.next_offset = $2 AND positions.chain = $5";
 
 const ACCOUNTS: &str = "\
@@ -60,7 +61,7 @@ const DROPPED_KEYS: &str = "\
 
 const POSTINGS: &str = "\
     COPY postings (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
-        chain_tag)
+        chain_tag, fact_tag)
     FROM STDIN (FORMAT binary)";
 
 const TRANSFERS: &str = "\
@@ -88,6 +89,7 @@ async fn write(pool: &PgPool, commit: &Commit) -> Result<(), StoreError> {
         .bind(signed(commit.next))
         .bind(&commit.chain.0[..])
         .bind(&commit.from_chain.0[..])
+        .bind(&commit.last_record.0[..])
         .execute(&mut *transaction)
         .await
         .map_err(refused)?;
@@ -191,7 +193,7 @@ async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
     let mut rows: Vec<&PostingRow> = commit.postings.iter().collect();
     rows.sort_by_key(|row| (row.account_id, row.offset));
     let write = |to: &mut Rows, row: &PostingRow| {
-        to.row(10);
+        to.row(11);
         to.uuid(row.event_id.0);
         to.uuid(row.account_id.0);
         to.bigint(partition);
@@ -205,6 +207,7 @@ async fn postings(connection: &mut PgConnection, commit: &Commit) -> Result<(), 
             None => to.null(),
         }
         to.bigint(row.chain_tag);
+        to.bigint(row.fact_tag.0.into());
         Ok(())
     };
     copy(connection, POSTINGS, rows.into_iter(), write).await

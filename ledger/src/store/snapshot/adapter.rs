@@ -62,6 +62,12 @@ macro_rules! snapshot {
                 Ok(snapshot::postings(partition, rows, transfers, $amount, &mut self.unreadable))
             }
 
+            async fn posted(&mut self, event: EventId) -> Result<Option<PostedEvent>, StoreError> {
+                let row = sqlx::query_as::<_, PostedEventRow>(POSTED_EVENT).bind(event.0);
+                let row = row.fetch_optional(&mut *self.transaction).await.map_err(failed)?;
+                row.map(PostedEventRow::read).transpose()
+            }
+
             async fn quarantined(
                 &mut self,
                 partition: PartitionId,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use accounting::FactTag;
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use schemas::api::EntryDetail;
@@ -74,6 +75,7 @@ pub struct StoredPosting {
     pub detail: Option<EntryDetail>,
     /// Every build that keeps this schema writes one.
     pub chain_tag: Option<i64>,
+    pub fact_tag: FactTag,
     pub transfers: Vec<StoredTransfer>,
 }
 

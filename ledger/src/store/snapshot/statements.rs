@@ -4,7 +4,7 @@ pub(in crate::store) const HEADS: &str = "SELECT partition_no, next_offset, chai
 
 pub(in crate::store) const POSTINGS: &str = "\
     SELECT event_id, account_id, log_offset, event_type, event_time, amount_usd, balance_usd,
-        CAST(detail AS text) AS detail, chain_tag
+        CAST(detail AS text) AS detail, chain_tag, fact_tag
     FROM postings WHERE partition_no = $1 AND log_offset >= $2 AND log_offset < $3 ORDER BY log_offset, event_id";
 
 pub(in crate::store) const TRANSFERS: &str = "\

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use accounting::Commodity;
 use rust_decimal::Decimal;
 use schemas::money::USD_SCALE;
-use schemas::{AccountId, Offset, PartitionId, Position, Usd};
+use schemas::{AccountId, EventId, Offset, PartitionId, Position, Usd};
 use sqlx::{FromRow, Row as _, SqliteConnection, query, query_as};
 
 use crate::store::invoices::{AUDITED, InvoiceColumns};
-use crate::store::read::{signed, unreadable};
+use crate::store::read::{POSTED_EVENT, PostedEventRow, signed, unreadable};
 use crate::store::snapshot::{
     self, ACCOUNTS, AccountRow, AccountRows, BEYOND, COUNTS, Counts, CountsRow, HEADS, KEYS, KeyRow, LOTS, LotRow,
     POSTINGS, PartitionHeadRow, PlaceRow, PostingRow, QUARANTINED, QuarantineRow, STRAYS, Side, Snapshot,
     StoredPosting, StoredQuarantine, Sum, SumKey, TRANSFERS, TransferRow, Unreadable, failed, snapshot,
 };
-use crate::store::{Head, InvoiceRow, StoreError};
+use crate::store::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// A sum may need more than 64 bits, so it is two.
 const SUMS: [(Side, &str); 2] = [

@@ -17,9 +17,10 @@ const DOING: &str = "commit a batch";
 
 /// Moves the position, or makes the partition's first one, only where it is at `$2` with the chain `$5`.
 const MOVE: &str = "\
-    INSERT INTO positions (partition_no, next_offset, chain)
-    SELECT $1, $3, $4 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
-    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain
+    INSERT INTO positions (partition_no, next_offset, chain, last_record)
+    SELECT $1, $3, $4, $6 WHERE $2 = 0 OR EXISTS (SELECT 1 FROM positions WHERE partition_no = $1)
+    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset, chain = excluded.chain,
+        last_record = excluded.last_record
     WHERE positions.next_offset = $2 AND positions.chain = $5";
 
 const ACCOUNTS: &str = "\
@@ -61,10 +62,11 @@ const DROPPED_KEYS: &str = "\
 const POSTINGS: &str = "\
     INSERT INTO postings
         (event_id, account_id, partition_no, log_offset, event_type, event_time, amount_usd, balance_usd, detail,
-        chain_tag)
+        chain_tag, fact_tag)
     SELECT unhex(value ->> 'event_id'), unhex(value ->> 'account_id'), value ->> 'partition_no',
         value ->> 'log_offset', value ->> 'event_type', value ->> 'event_time', value ->> 'amount_usd',
-        value ->> 'balance_usd', value ->> 'detail', value ->> 'chain_tag'
+        value ->> 'balance_usd', value ->> 'detail', value ->> 'chain_tag',
+        value ->> 'fact_tag'
     FROM json_each($1)";
 
 const TRANSFERS: &str = "\
@@ -88,6 +90,7 @@ pub(super) async fn commit(pool: &SqlitePool, commit: &Commit) -> Result<(), Sto
         .bind(signed(commit.next))
         .bind(&commit.chain.0[..])
         .bind(&commit.from_chain.0[..])
+        .bind(&commit.last_record.0[..])
         .execute(&mut *transaction)
         .await
         .map_err(refused)?;
@@ -187,6 +190,7 @@ fn posting(partition: u32, row: &PostingRow) -> Result<Value, StoreError> {
         "log_offset": row.offset.0, "event_type": row.event_type, "event_time": row.time.as_micros(),
         "amount_usd": pico(row.amount)?, "balance_usd": pico(row.balance)?,
         "detail": row.detail.as_ref().map(text).transpose()?, "chain_tag": row.chain_tag,
+        "fact_tag": row.fact_tag.0,
     }))
 }
 

@@ -35,10 +35,11 @@ pub(super) struct FactRow<'a> {
     ended_at: i64,
     hour: i64,
     duration_ms: u64,
+    epoch: u64,
 }
 
 impl<'a> FactRow<'a> {
-    pub(super) fn new(partition: PartitionId, fact: &'a Fact) -> Self {
+    pub(super) fn new(partition: PartitionId, epoch: u64, fact: &'a Fact) -> Self {
         let mut cost = fact.charged.as_decimal();
         cost.rescale(USD_SCALE);
         let request = fact.request.as_ref();
@@ -63,6 +64,7 @@ impl<'a> FactRow<'a> {
             ended_at: fact.time.as_micros(),
             hour: fact.time.hour().as_micros(),
             duration_ms: request.map_or(0, |request| request.duration_ms),
+            epoch,
         }
     }
 }

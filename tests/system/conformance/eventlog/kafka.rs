@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventlog::EventLog;
 use eventlog::kafka::KafkaLog;
+use eventlog::{EventLog, LogError};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -106,6 +106,27 @@ async fn the_group_is_told_how_far_the_sink_is() {
     };
     let (outcome, ()) = tokio::join!(run, watch);
     outcome.unwrap();
+}
+
+/// An account's records would be in two partitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_is_given_more_partitions_ends_the_run() {
+    let config = config().await;
+    let log = KafkaLog::connect(config.clone()).await.unwrap();
+    append_some(&log, 0, 20).await;
+    let store = Arc::new(Store::default());
+    let grow = async {
+        eventually("before", async || store.is_level(&log).await).await;
+        let admin: AdminClient<DefaultClientContext> = client(&config.brokers).create().unwrap();
+        let more = NewPartitions::new(&config.topic, 5);
+        admin.create_partitions([&more], &AdminOptions::new()).await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(log.run("sinks", CasSink::new(&store), CancellationToken::new()), grow);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, LogError::Lost(_)), "{error}");
+    let told = format!("topic {:?} at {} has 5 partitions now, and had 3", config.topic, config.brokers);
+    assert!(error.to_string().contains(&told), "{error}");
+    assert!(error.to_string().contains("Set kafka.topic to a topic with 3 partitions"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use eventlog::{Batch, Sink as _, SinkError};
 use ledger::LedgerSink;
-use schemas::{AccountId, Offset, PartitionId};
+use ledger::store::Fate;
+use schemas::{AccountId, Offset, PartitionId, Position};
 
-use super::events::{event_id, grant, open, usage, usd};
+use super::events::{event_id, grant, key, open, usage, usd};
 use super::stage::{Stage, account_in, batch};
 
 const HERE: PartitionId = PartitionId(9);
@@ -74,7 +75,39 @@ pub(super) async fn a_repeat_is_one_whatever_is_remembered(stage: Stage) {
     let quarantined = stage.rows("SELECT reason FROM quarantine").await;
     assert_eq!(quarantined, [""; 0], "a repeat is no fault");
     let fates = (1..=7).map(event_id).collect();
-    assert_eq!(stage.store.load(&BTreeSet::new(), &fates).await.unwrap().posted, fates);
+    let posted = stage.store.load(&BTreeSet::new(), &fates).await.unwrap().posted;
+    assert_eq!(posted.into_keys().collect::<BTreeSet<_>>(), fates);
+}
+
+/// In one batch, in the next, by a sink that does not remember the first time, and in another partition: each time it is the
+/// first that counts, and the second is named.
+pub(super) async fn an_id_used_again_for_another_fact_is_named(stage: Stage) {
+    let (account, there) = (account_in(HERE, 0), account_in(THERE, 0));
+    let used = |id, price| usage(account, id, 1_000_000, price);
+    let sink = stage.sink();
+    let first = [open(account, 1), grant(account, 2, 1, usd("5"), 1), used(3, "1"), used(3, "2"), used(3, "1")];
+    sink.apply(at(HERE, 0, &first)).await.unwrap();
+    sink.apply(at(HERE, 5, &[used(3, "2"), used(4, "1"), key(account, 2, 1, 1)])).await.unwrap();
+    let forgetful = stage.sink();
+    forgetful.apply(at(HERE, 8, &[used(4, "2"), used(4, "1"), used(5, "1")])).await.unwrap();
+    stage.sink().apply(at(HERE, 11, &[used(4, "2")])).await.unwrap();
+    stage.sink().apply(at(THERE, 0, &[open(there, 6), usage(there, 5, 1_000_000, "1"), open(there, 6)])).await.unwrap();
+    assert_eq!((balance(&stage, account).await, balance(&stage, there).await), ("2".to_owned(), "0".to_owned()));
+    assert_eq!(postings(&stage).await, 6);
+    let rows = "SELECT CAST(partition_no AS text) || ':' || CAST(log_offset AS text) || ' ' || reason FROM quarantine \
+                ORDER BY partition_no, log_offset";
+    let at_places = [(HERE, 3), (HERE, 5), (HERE, 7), (HERE, 8), (HERE, 11), (THERE, 1)];
+    assert_eq!(stage.rows(rows).await, at_places.map(|(partition, at)| format!("{partition}:{at} id_reused")));
+    let Some(Fate::Quarantined { reason, .. }) = fate(&stage, 4, HERE, 8).await else {
+        panic!("its own record's fate")
+    };
+    assert_eq!(reason, "id_reused");
+    let Some(Fate::Posted { amount, .. }) = fate(&stage, 4, HERE, 9).await else { panic!("a repeat is posted") };
+    assert_eq!(amount, usd("-1"));
+}
+
+async fn fate(stage: &Stage, id: u128, partition: PartitionId, at: u64) -> Option<Fate> {
+    stage.store.fate(event_id(id), Position { partition, offset: Offset(at) }).await.unwrap()
 }
 
 pub(super) async fn a_repeat_of_another_partition_is_found(stage: Stage) {
@@ -86,6 +119,7 @@ pub(super) async fn a_repeat_of_another_partition_is_found(stage: Stage) {
     sink.apply(at(THERE, 4, &[grant(there, 2, 3, usd("9"), 1), usage(there, 6, 1_000_000, "1")])).await.unwrap();
     assert_eq!((balance(&stage, here).await, balance(&stage, there).await), ("5".to_owned(), "5".to_owned()));
     assert_eq!((stage.head(THERE).await.next, postings(&stage).await), (Offset(6), 6));
+    assert_eq!(stage.rows("SELECT reason FROM quarantine").await, ["id_reused"; 2], "it is another account's");
 }
 
 pub(super) async fn what_was_decoded_ahead_is_used_for_those_bytes_only(stage: Stage) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use accounting::{AccountState, Amount, ChainHash, Code, LedgerAccount, Lot, Transfer};
+use accounting::{AccountState, Amount, ChainHash, Code, FactTag, LedgerAccount, Lot, Transfer};
 use eventlog::SinkError;
 use ledger::StoreError;
 use ledger::store::commit::{PostingRow, TransferRow};
@@ -24,6 +24,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         from_chain: head(from).chain,
         next: Offset(next),
         chain: head(next).chain,
+        last_record: head(next).chain,
         accounts: vec![],
         lots: vec![],
         emptied_lots: vec![],
@@ -53,6 +54,7 @@ pub(super) fn posting(account_id: AccountId, id: u128, offset: u64) -> PostingRo
         balance: Usd::ZERO,
         detail: None,
         chain_tag: 0,
+        fact_tag: FactTag(0),
     }
 }
 

@@ -94,7 +94,7 @@ fn smallest(amount: Amount) -> i64 {
 fn folded(case: &Case, records: &[Vec<u8>]) -> Expected {
     let refs = (0..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
     let fold = Fold::decode(refs, |_| true);
-    let folded = fold.apply(BTreeMap::new(), BTreeSet::new(), ChainHash::GENESIS);
+    let folded = fold.apply(BTreeMap::new(), BTreeMap::new(), ChainHash::GENESIS);
     let mut expected = Expected {
         head: Head { next: Offset(records.len() as u64), chain: folded.chain },
         loaded: Loaded::default(),
@@ -108,7 +108,7 @@ fn folded(case: &Case, records: &[Vec<u8>]) -> Expected {
     for entry in folded.entries {
         match (entry.event, entry.outcome) {
             (Some(event), Outcome::Applied(posting)) => {
-                expected.loaded.posted.insert(event.id);
+                expected.loaded.posted.insert(event.id, entry.tag);
                 for (index, transfer) in posting.transfers.iter().enumerate() {
                     expected.transfers.insert(format!(
                         "{} {index} {} {} {} {} {}",

@@ -45,6 +45,7 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         "keys",
         "lease_floors",
         "leases",
+        "log",
         "lots",
         "positions",
         "postings",

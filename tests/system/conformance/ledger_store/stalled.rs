@@ -18,8 +18,8 @@ async fn a_copy_that_stands_still_holds_nobody_up() {
     let options: PgConnectOptions = database.url().parse().unwrap();
     let mut stalled = options.application_name("modelhub-ledger").connect().await.unwrap();
     query("BEGIN").execute(&mut stalled).await.unwrap();
-    let moved =
-        "INSERT INTO positions (partition_no, next_offset, chain) VALUES (3, 7, decode(repeat('07', 32), 'hex'))";
+    let moved = "INSERT INTO positions (partition_no, next_offset, chain, last_record) \
+                 VALUES (3, 7, decode(repeat('07', 32), 'hex'), decode(repeat('07', 32), 'hex'))";
     query(moved).execute(&mut stalled).await.unwrap();
     let copy = stalled.copy_in_raw("COPY postings (event_id) FROM STDIN (FORMAT binary)").await.unwrap();
 

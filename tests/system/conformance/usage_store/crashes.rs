@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ async fn run(store: &Arc<dyn UsageStore>, log: &[Bytes], records: usize) {
 }
 
 /// Drops `future` when it has waited for the `waits`-th time; nothing where it was faster.
-async fn until_wait<T>(waits: u64, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn until_wait<T>(waits: u64, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut left) = (pin!(future), waits);
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -128,10 +129,12 @@ async fn clickhouse_may_lose_an_insert_and_remember_its_token() {
     let sink = sink_of(&store, 1);
     sink.apply(batch(PARTITION, &log, Offset(0), 4)).await.unwrap();
     let Engine::ClickHouse(database) = &engine else { unreachable!() };
+    let sql = "SELECT any(epoch) FROM usage_charges";
+    let epoch = database.client().query(sql).fetch_one::<u64>().await.unwrap();
     for generation in 0..2 {
         // Rows of another partition stand for those that were lost.
-        let sql = "INSERT INTO usage_charges (log_partition, log_offset) VALUES (7, ?)";
-        let insert = database.client().query(sql).bind(generation).with_setting("async_insert", "0");
+        let sql = "INSERT INTO usage_charges (log_partition, log_offset, epoch) VALUES (7, ?, ?)";
+        let insert = database.client().query(sql).bind(generation).bind(epoch).with_setting("async_insert", "0");
         insert.with_setting("insert_deduplication_token", format!("0:4:{generation}")).execute().await.unwrap();
     }
     sink.apply(batch(PARTITION, &log, Offset(4), 4)).await.unwrap();
@@ -156,9 +159,17 @@ async fn clickhouse_killed_at_any_point_counts_each_event_once() {
     let log = log(300);
     for millis in [20, 45, 70] {
         let store = open().await;
+        let killed = AtomicBool::new(false);
         let work = async {
             let sink = sink_of(&store, 1);
-            let from = sink.position(PARTITION).await.unwrap();
+            // As the log's partition loop does: whatever the trouble, the position is asked for again.
+            let from = loop {
+                match sink.position(PARTITION).await {
+                    Ok(from) => break from,
+                    Err(_) if killed.load(Ordering::SeqCst) => return,
+                    Err(_) => {}
+                }
+            };
             for first in (from.0..300).step_by(2) {
                 if sink.apply(batch(PARTITION, &log, Offset(first), 2)).await.is_err() {
                     break;
@@ -168,6 +179,7 @@ async fn clickhouse_killed_at_any_point_counts_each_event_once() {
         let kill = async {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             server.kill9().await;
+            killed.store(true, Ordering::SeqCst);
         };
         tokio::join!(work, kill);
         server.start_again().await;

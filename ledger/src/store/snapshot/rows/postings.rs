@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::told;
 use crate::store::StoreError;
-use crate::store::read::{Money, json, offset, partition, unreadable};
+use crate::store::read::{Money, fact_tag, json, offset, partition, unreadable};
 use crate::store::snapshot::{StoredPosting, StoredQuarantine, StoredTransfer, Unreadable, keep};
 
 #[derive(FromRow)]
@@ -23,6 +23,7 @@ pub(in crate::store) struct PostingRow {
     balance_usd: Money,
     detail: Option<String>,
     chain_tag: Option<i64>,
+    fact_tag: i64,
 }
 
 #[derive(FromRow)]
@@ -97,6 +98,7 @@ impl PostingRow {
             balance: self.balance_usd.0,
             detail: self.detail.map(|detail| json("postings.detail", &detail)).transpose()?,
             chain_tag: self.chain_tag,
+            fact_tag: fact_tag(self.fact_tag)?,
             transfers,
         })
     }
