@@ -396,7 +396,9 @@ async fn a_request_that_two_gateways_ran_is_charged_once() {
     let first = running.await.expect("an answer");
     assert_eq!((first.status, first.charge().cost), (StatusCode::OK, price()));
     system.service("gateway").kill9().await;
-    system.service("ledger").resume();
+    // It must not find in its sockets what it was told while it stood still.
+    system.service("ledger").kill9().await;
+    system.start_service_again("ledger").await;
     system.start_service_again("gateway").await;
     upstream.next(Script::json(200, &dearer));
     let again = once(&gateways[1], "k1", &body(false, "hi")).await;
