@@ -9,9 +9,10 @@ use gateway::ledger_http::HttpLedger;
 use gateway::ports::{Ledger, LedgerError, StatsUnavailable, UsageStats};
 use projector::{Postings, PostingsUnavailable, UsageStore};
 use schemas::api::{
-    AccountView, Balance, CloseLeases, ClosedLeases, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery,
-    Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant,
-    LeaseRequest, OpenAccount, OpenedAccount, PostedAmount, Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, PostedAmount,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use schemas::{AccountId, Offset, Position, Usd};
@@ -82,6 +83,18 @@ impl Ledger for InProcessLedger {
 
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {
         self.0.execute(account, command).await.map_err(error)
+    }
+
+    async fn claim_answer(&self, claim: ClaimAnswer) -> Result<Claimed, LedgerError> {
+        self.0.claim_answer(claim).await.map_err(error)
+    }
+
+    async fn hold_answer(&self, hold: HoldAnswer) -> Result<bool, LedgerError> {
+        self.0.hold_answer(hold).await.map_err(error)
+    }
+
+    async fn end_answer(&self, end: EndAnswer) -> Result<AnswerEnded, LedgerError> {
+        self.0.end_answer(end).await.map_err(error)
     }
 }
 

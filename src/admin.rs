@@ -58,8 +58,9 @@ async fn command(ledger: &dyn Ledger, admin: Admin) -> Result<()> {
             let opened = ledger.open_account(OpenAccount { email, plan }).await?;
             print::opened(&opened, json)
         }
-        AdminCommand::IssueKey { account, name } => {
-            print::issued(&ledger.issue_key(IssueKey { account_id: account, name }).await?, json)
+        AdminCommand::IssueKey { account, name, limits } => {
+            let command = IssueKey { account_id: account, name, limits: limits.into() };
+            print::issued(&ledger.issue_key(command).await?, json)
         }
         AdminCommand::Grant { account, amount, reason, idempotency_key } => {
             let command = GrantCredit { account_id: account, amount_usd: amount, reason, idempotency_key };

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod limits;
 mod on_account;
 
 use std::path::PathBuf;
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ledger::audit::At;
 use schemas::{AccountId, GatewayId, Month, Position, Timestamp, Usd};
+
+use self::limits::Limits;
 
 /// Metered access to language models: an OpenAI-compatible API with prepaid balances that are folds of an event log.
 #[derive(Debug, Parser)]
@@ -131,6 +134,9 @@ pub(crate) enum AdminCommand {
         /// A name for its owner to know it by.
         #[arg(long, default_value = "key")]
         name: String,
+        /// What it may do.
+        #[command(flatten)]
+        limits: Limits,
     },
     /// Give credit.
     Grant {

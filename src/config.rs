@@ -7,7 +7,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use schemas::Usd;
 use schemas::catalogue::{Catalogue, Model, PlanTerms};
-use schemas::config::Config;
+use schemas::config::{Config, Idempotency};
 
 /// The file that is read where none is named.
 const FILE: &str = "modelhub.toml";
@@ -51,6 +51,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Loaded> {
     check_kafka(&config)?;
     let (bytes, least) = (config.spool.max_bytes, eventlog::spool::MIN_BYTES);
     ensure!(bytes >= least, "spool.max_bytes is {bytes}; it must be at least {least}");
+    check_idempotency(&config)?;
     let catalogue = catalogue(&config)?;
     Ok(Loaded { config, catalogue })
 }
@@ -82,6 +83,16 @@ fn check_kafka(config: &Config) -> Result<()> {
         let known = range.contains(&timeout);
         ensure!(known, "kafka.session_timeout_ms is {timeout}; it must be {} to {}", range.start(), range.end());
     }
+    Ok(())
+}
+
+fn check_idempotency(config: &Config) -> Result<()> {
+    let (bytes, most) = (config.idempotency.max_answer_bytes, Idempotency::MAX_ANSWER_BYTES);
+    ensure!(bytes <= most, "idempotency.max_answer_bytes is {bytes}; it can be {most} at most");
+    let (hold, range) = (config.idempotency.hold_ms, 1_000..=600_000);
+    ensure!(range.contains(&hold), "idempotency.hold_ms is {hold}; it must be {} to {}", range.start(), range.end());
+    let (wait, most) = (config.idempotency.wait_ms, 600_000);
+    ensure!(wait <= most, "idempotency.wait_ms is {wait}; it can be {most} at most");
     Ok(())
 }
 

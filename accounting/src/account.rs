@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::api::AccountStatus;
+use schemas::api::{AccountStatus, KeyUsed};
 use schemas::catalogue::PlanTerms;
-use schemas::event::{KeyHash, UsageCharge};
+use schemas::event::{KeyHash, KeyLimits, UsageCharge};
 use schemas::usage::Price;
 use schemas::{AccountId, DisputeId, EventId, KeyId, Offset, PaymentId, Timestamp, Usd};
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,12 @@ pub struct Key {
     pub name: String,
     /// Its last characters, for its owner.
     pub hint: String,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_none")]
+    pub limits: KeyLimits,
+    /// What it has used since it has had a limit of money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<KeyUsed>,
 }
 
 /// Usage that was corrected, as it is charged now.

@@ -27,6 +27,11 @@ impl ApiKey {
         self.0
     }
 
+    /// The key itself, to derive from it what only its owner may open.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     /// What its owner may see of it again: its last four characters.
     pub fn hint(&self) -> String {
         self.0[self.0.len() - HINT_CHARACTERS..].to_owned()

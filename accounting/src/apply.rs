@@ -41,6 +41,7 @@ fn change(accounts: &mut BTreeMap<AccountId, AccountState>, event: &Event, offse
     // Nearly all events are usage, so that one works in place: it checks everything before it changes anything.
     if let Some(usage) = event.data.usage() {
         let posting = usage::recorded(state, &usage)?;
+        key::used(state, &usage, event.time);
         state.version = offset;
         return Ok(posting);
     }
@@ -68,8 +69,12 @@ fn step(state: &mut AccountState, journal: &mut Journal, event: &Event) -> Resul
         EventData::AccountSuspended(_) => account::suspended(state).map(|()| None),
         EventData::AccountReinstated(_) => account::reinstated(state).map(|()| None),
         EventData::AccountClosed(_) => account::closed(state).map(|()| None),
-        EventData::KeyIssued(data) => key::issued(state, data).map(|()| None),
-        EventData::KeyUpdated(data) => key::updated(state, data).map(|()| None),
+        EventData::KeyIssued(data) => key::issued(state, data.key_id, key::new(data)).map(|()| None),
+        EventData::KeyIssuedV2(data) => key::issued(state, data.key_id, key::limited(data)).map(|()| None),
+        EventData::KeyUpdated(data) => key::updated(state, data.key_id, &data.name, None).map(|()| None),
+        EventData::KeyUpdatedV2(data) => {
+            key::updated(state, data.key_id, &data.name, Some(&data.limits)).map(|()| None)
+        }
         EventData::KeyRevoked(data) => key::revoked(state, data).map(|()| None),
         EventData::CreditGranted(data) => credit::granted(state, journal, &data.into()).map(Some),
         EventData::CreditGrantedV2(data) => credit::granted(state, journal, &data.into()).map(Some),

@@ -14,6 +14,7 @@ mod fact_tag;
 mod fold;
 mod invoice;
 mod journal;
+pub mod key_usage;
 pub mod lease;
 mod lots;
 mod outcome;

@@ -5,6 +5,7 @@ mod batches;
 mod events;
 mod histories;
 mod invoices;
+mod keys;
 mod memory;
 mod naive;
 mod posted;

@@ -19,6 +19,7 @@ pub(crate) use self::account::{Account, Hold, Running};
 pub(crate) use self::admission::{Decided, NoFunds};
 pub use self::keeper::Keeper;
 use crate::context::Context;
+use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::lease::Sender;
 use crate::ports::{Ledger, LedgerError};
 
@@ -43,6 +44,8 @@ pub(crate) struct Caller {
     pub(crate) key_id: KeyId,
     /// Its account.
     pub(crate) account: Arc<Account>,
+    /// What it may do, where it may not do everything.
+    pub(crate) limits: Option<Arc<LimitedKey>>,
 }
 
 /// All accounts that this gateway has seen of late.
@@ -63,6 +66,7 @@ pub(crate) struct Lessee {
 #[derive(Default)]
 struct Known {
     keys: HashMap<KeyHash, CachedKey>,
+    limited: LimitedKeys,
     accounts: HashMap<AccountId, Arc<Account>>,
 }
 
@@ -114,11 +118,13 @@ impl Known {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds funds of must be found again by the next request.
             self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
+            self.limited.forget_idle();
         }
         let new = || Arc::new(Account::new(view.account.clone(), Arc::clone(lessee)));
         let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
+        let limits = self.limited.renew(&view);
         account.renew_view(view.account);
-        let caller = Caller { key_id: view.key_id, account };
+        let caller = Caller { key_id: view.key_id, account, limits };
         self.keys.insert(view.hash, CachedKey { caller: caller.clone(), fetched_at: now });
         caller
     }

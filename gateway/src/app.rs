@@ -11,7 +11,7 @@ use eventlog::spool::NoRoom;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use schemas::RequestId;
 use schemas::catalogue::Catalogue;
-use schemas::config::Secret;
+use schemas::config::{Idempotency, Secret};
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Accounts, Identity, Keeper};
@@ -23,7 +23,8 @@ use crate::upstream::Upstreams;
 use crate::usage_log::{Recording, Refused, UsageLog};
 use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where an answer tells its request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -41,6 +42,8 @@ pub struct Parts {
     pub identity: Identity,
     /// Under what API keys are hashed.
     pub key_pepper: Secret,
+    /// How answers are kept for repeats.
+    pub idempotency: Idempotency,
     /// The `source` of this gateway's events.
     pub source: String,
     /// Time and ids.
@@ -56,6 +59,7 @@ pub(crate) struct App {
     pub(crate) stats: Arc<dyn UsageStats>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) key_pepper: Secret,
+    pub(crate) idempotency: Idempotency,
     pub(crate) context: Context,
     pub(crate) tasks: TaskTracker,
 }
@@ -86,6 +90,7 @@ pub fn build(parts: Parts) -> Gateway {
         ledger: parts.ledger,
         stats: parts.stats,
         key_pepper: parts.key_pepper,
+        idempotency: parts.idempotency,
         context: parts.context,
         tasks: tasks.clone(),
     });
@@ -119,8 +124,9 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
     let id = RequestId(app.context.new_id());
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
+    // An answer that was made by an earlier request has that one's id.
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        response.headers_mut().entry(REQUEST_ID).or_insert(value);
     }
     response
 }

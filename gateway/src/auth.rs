@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use accounting::api_key::ApiKey;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use crate::error::ApiError;
 /// Routes that need no key. Whatever is not here does.
 pub(crate) const OPEN_ROUTES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Lets a request through with its [`Caller`], or answers 401.
+/// Lets a request through with its [`Caller`], or answers 401, or 403 where the key's time is over.
 pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     if OPEN_ROUTES.contains(&request.uri().path()) {
         return next.run(request).await;
@@ -28,7 +29,8 @@ pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Reques
     }
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+/// The API key that a request presents, whoever's it may be.
+pub(crate) fn presented(headers: &HeaderMap) -> Result<ApiKey, ApiError> {
     let header = headers
         .get(header::AUTHORIZATION)
         .ok_or_else(|| ApiError::invalid_api_key("There is no API key. Send it as `Authorization: Bearer mh-sk-…`."))?;
@@ -36,13 +38,20 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError
         header.to_str().ok().and_then(bearer).ok_or_else(|| {
             ApiError::invalid_api_key("The Authorization header is not of the form `Bearer mh-sk-…`.")
         })?;
-    let key = accounting::api_key::parse(key).ok_or_else(|| {
+    accounting::api_key::parse(key).ok_or_else(|| {
         ApiError::invalid_api_key("The API key is mistyped: it is not one that this service issues. Copy it again.")
-    })?;
-    let hash = key.hash(app.key_pepper.expose().as_bytes());
+    })
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let hash = presented(headers)?.hash(app.key_pepper.expose().as_bytes());
     let unknown = || ApiError::invalid_api_key("The API key is unknown or was revoked. Issue a new one.");
     match app.accounts.find(hash).await {
-        Ok(caller) => caller.ok_or_else(unknown),
+        Ok(caller) => {
+            let caller = caller.ok_or_else(unknown)?;
+            caller.limits.as_ref().map_or(Ok(()), |key| key.is_live(app.context.now()))?;
+            Ok(caller)
+        }
         Err(error) => {
             tracing::warn!(%error, "a key could not be looked up");
             Err(ApiError::unavailable("The key can't be checked just now. Try again."))

@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::StatusCode;
 use schemas::api::{AccountStatus, AccountView, Funds};
 use schemas::catalogue::Model;
@@ -27,13 +28,13 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::accounts::{Caller, Decided, Hold, NoFunds};
+use crate::accounts::{Caller, Decided, Hold, NoFunds, Running};
 use crate::app::{App, not_recordable};
-use crate::body;
 use crate::error::ApiError;
 use crate::limits::TooMany;
-use crate::meter::{Admitted, Ending, Meter, NotDurable};
+use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
 use crate::upstream::{CallError, Upstream};
+use crate::{auth, body, idempotency};
 use request::{CompletionRequest, WorstCase};
 use route::{Route, Routes};
 
@@ -52,13 +53,54 @@ struct Job {
 /// Where the answer's head goes. Closed when the client has gone away.
 type Reply = oneshot::Sender<Result<Response, ApiError>>;
 
+/// A request that was received within the account's limits.
+pub(crate) struct Asked {
+    running: Running,
+    body: Bytes,
+}
+
+impl Asked {
+    /// As it was sent.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
-    body: Body,
+    request: Request,
 ) -> Response {
-    match admit(&app, &caller, request_id, body).await {
+    let (head, body) = request.into_parts();
+    let received = async {
+        let key = idempotency::key(&head.headers)?;
+        let key = key.map(|key| Ok((auth::presented(&head.headers)?, key))).transpose()?;
+        Ok((key, receive(&caller, body).await?))
+    };
+    match received.await {
+        Err::<_, ApiError>(error) => error.into_response(),
+        Ok((None, asked)) => answer(&app, &caller, request_id, asked, None).await,
+        Ok((Some((api_key, key)), asked)) => idempotency::once(app, caller, request_id, asked, (&api_key, key)).await,
+    }
+}
+
+async fn receive(caller: &Caller, body: Body) -> Result<Asked, ApiError> {
+    may_use(caller.account.status())?;
+    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
+    let body = body::read(body, MAX_BODY_BYTES).await?;
+    Ok(Asked { running, body })
+}
+
+/// Answers a request. `told` hears whether it was charged.
+pub(crate) async fn answer(
+    app: &App,
+    caller: &Caller,
+    request_id: RequestId,
+    asked: Asked,
+    told: Option<Told>,
+) -> Response {
+    match admit(app, caller, request_id, asked, told).await {
         Err(error) => error.into_response(),
         Ok(job) => {
             let (reply, answer) = oneshot::channel();
@@ -79,12 +121,24 @@ pub(crate) async fn create(
     }
 }
 
-async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) -> Result<Job, ApiError> {
-    may_use(caller.account.status())?;
-    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
-    let body = body::read(body, MAX_BODY_BYTES).await?;
-    let request = CompletionRequest::parse(body)?;
+async fn admit(
+    app: &App,
+    caller: &Caller,
+    request_id: RequestId,
+    Asked { running, body }: Asked,
+    told: Option<Told>,
+) -> Result<Job, ApiError> {
+    let mut request = CompletionRequest::parse(body)?;
     let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    let key_hold = match &caller.limits {
+        None => None,
+        Some(key) => {
+            key.may_use(&model.id)?;
+            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
+            request.allow(most);
+            Some(hold)
+        }
+    };
     let (hold, worst) = hold(caller, &request, model).await?;
     let routes = routes(app, model, &request, &worst)?;
     let admitted = Admitted {
@@ -98,7 +152,8 @@ async fn admit(app: &App, caller: &Caller, request_id: RequestId, body: Body) ->
     };
     // The last question before the upstream is called: whatever comes of that call can be recorded.
     let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
-    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
+    let meter =
+        Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told).limited_by(key_hold);
     Ok(Job { meter, routes, request })
 }
 
@@ -179,6 +234,13 @@ fn refuse(no_funds: &NoFunds, prompt_tokens: u64, model: &Model) -> ApiError {
         "${}{held} is available, which does not pay for this prompt (up to {prompt_tokens} tokens) and one output token of {}. \
          Add credits or upgrade the plan.",
         available.usd, model.id,
+    ))
+}
+
+fn key_used_up(left: Usd) -> ApiError {
+    ApiError::key_limit(format!(
+        "This API key may use ${left} more until its day or month (UTC) is over, which does not pay for this prompt and one \
+         output token. Use another key, or have its limit raised."
     ))
 }
 

@@ -1,8 +1,11 @@
 //! Errors as clients see them: always `{"error":{"message","type","param","code"}}`, so that every SDK can show them.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+
+/// What OpenAI's SDKs ask before they try again by themselves.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +22,21 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// Seconds to wait before trying again, where waiting helps.
     pub(crate) retry_after_seconds: Option<u64>,
+    /// Whether SDKs that would try again by the status are told not to.
+    pub(crate) final_answer: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, r#type: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, r#type, code, param: None, message: message.into(), retry_after_seconds: None }
+        Self {
+            status,
+            r#type,
+            code,
+            param: None,
+            message: message.into(),
+            retry_after_seconds: None,
+            final_answer: false,
+        }
     }
 
     /// 400: the request makes no sense.
@@ -46,12 +59,43 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", "account_suspended", message)
     }
 
+    /// 403: the key may not do this, or has used what it may.
+    pub(crate) fn key_limit(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "permission_error", "key_limit", message)
+    }
+
     /// 429: more requests than the plan allows, in a minute or at once.
     pub(crate) fn rate_limited(message: impl Into<String>, retry_after_seconds: u64) -> Self {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limited", message)
         }
+    }
+
+    /// 409: the `Idempotency-Key` was used with another body.
+    pub(crate) fn idempotency_key_reused() -> Self {
+        let message = "This Idempotency-Key was used with another request body. Send the same body to get its answer, or a \
+                       new key for a new request.";
+        Self { final_answer: true, ..Self::conflict("idempotency_key_reused", message) }
+    }
+
+    /// 409: the first request under the `Idempotency-Key` still runs.
+    pub(crate) fn idempotency_in_progress() -> Self {
+        let message =
+            "The first request under this Idempotency-Key is still being answered. Try again with the same key.";
+        Self { retry_after_seconds: Some(1), ..Self::conflict("idempotency_in_progress", message) }
+    }
+
+    /// 409: the first request under the `Idempotency-Key` was charged, and its answer is not there.
+    pub(crate) fn answer_not_kept() -> Self {
+        let message = "The first request under this Idempotency-Key was answered and charged, but its answer is too large to \
+                       be kept for a repeat. This repeat is not charged. Send a new key to have it answered, and charged, \
+                       again.";
+        Self { final_answer: true, ..Self::conflict("idempotency_answer_not_kept", message) }
+    }
+
+    fn conflict(code: &'static str, message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "idempotency_error", code, message)
     }
 
     /// 404: no such model.
@@ -154,6 +198,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.final_answer {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
     }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use schemas::api::{Funds, LeaseGrant, LeaseRequest, Refusal};
-use schemas::{AccountId, GatewayId, LeaseId, RunId};
+use schemas::{AccountId, GatewayId, LeaseId, Offset, RunId};
 use tokio::time::Instant;
 
 use crate::ports::LedgerError;
@@ -46,6 +46,8 @@ pub(crate) struct Book {
     answered: Option<Instant>,
     /// When something was last held.
     used: Option<Instant>,
+    /// Up to where in the log the account was folded when there were no plan tokens to be granted.
+    no_plan_tokens: Option<Offset>,
     /// The lease is lost; another is opened when nothing runs on it any more.
     lost: bool,
 }
@@ -123,6 +125,12 @@ impl Book {
         if self.lost && self.held == Funds::ZERO {
             *self = Self { headroom: self.headroom, ..Self::default() };
         }
+    }
+
+    /// Whether plan tokens may be there for the asking: the account, folded up to `version`, has some, and the ledger has
+    /// not said since that none can be granted.
+    pub(crate) fn may_get_plan_tokens(&self, version: Offset) -> bool {
+        self.no_plan_tokens.is_none_or(|told| version > told)
     }
 
     /// Whether requests hold anything.
@@ -273,6 +281,7 @@ impl Book {
                 open.until = sent.checked_add(Duration::from_millis(grant.ttl_ms));
                 let idle = grant.granted.less(self.spent.plus(self.held).unwrap_or(grant.granted));
                 open.tight = grant.tight && !idle.covers(times(self.last, A_FEW));
+                self.no_plan_tokens = (grant.free.plan_tokens == 0).then_some(grant.account.version.offset);
                 if grant.tight {
                     self.headroom = self.headroom.min(idle);
                 }

@@ -10,9 +10,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use schemas::api::{
-    AccountView, Balance, CloseLeases, ClosedLeases, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery,
-    Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant,
-    LeaseRequest, OpenAccount, OpenedAccount, PostedAmount, Refusal, Statement, StatementQuery,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, PostedAmount,
+    Refusal, Statement, StatementQuery,
 };
 use schemas::config::{Secret, without_credentials};
 use schemas::event::KeyHash;
@@ -187,5 +188,17 @@ impl Ledger for HttpLedger {
 
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError> {
         self.post(&format!("/internal/v1/accounts/{account}/commands"), &command).await
+    }
+
+    async fn claim_answer(&self, claim: ClaimAnswer) -> Result<Claimed, LedgerError> {
+        self.post("/internal/v1/answers/claim", &claim).await
+    }
+
+    async fn hold_answer(&self, hold: HoldAnswer) -> Result<bool, LedgerError> {
+        self.post("/internal/v1/answers/hold", &hold).await
+    }
+
+    async fn end_answer(&self, end: EndAnswer) -> Result<AnswerEnded, LedgerError> {
+        self.post("/internal/v1/answers/end", &end).await
     }
 }

@@ -1,6 +1,6 @@
 //! One terminal usage event per admitted request (I10), durable before the last byte of the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use eventlog::Record;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::accounts::{Hold, Running};
 use crate::context::Context;
+use crate::key_limits::KeyHold;
 use crate::usage_log::{Recording, Refused, Room};
 
 /// The largest usage event without its names: ids, times, counts and amounts with all their digits.
@@ -93,7 +94,27 @@ impl Ending {
     pub(crate) fn free(outcome: Outcome) -> Self {
         Self { outcome, accuracy: Accuracy::Estimated, tokens: TokenCounts::default() }
     }
+
+    /// What its event is once it is durable. An answer is one however little it took.
+    fn recorded(&self) -> Recorded {
+        let free = self.outcome != Outcome::Completed && self.tokens == TokenCounts::default();
+        if free { Recorded::Free } else { Recorded::Charged }
+    }
 }
+
+/// What became of a request's event, for whoever decides what a repeat of the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// It charges nothing.
+    Free,
+    /// It charges what was used.
+    Charged,
+    /// It may have become durable or not.
+    Unknown,
+}
+
+/// Where a meter tells it; empty for a request that was not admitted.
+pub(crate) type Told = Arc<OnceLock<Recorded>>;
 
 /// The event could not be made durable, so the answer must not end as if it were.
 #[derive(Debug, Error)]
@@ -109,6 +130,8 @@ pub(crate) struct Meter {
     hold: Hold,
     room: Room,
     _running: Running,
+    told: Option<Told>,
+    key_hold: Option<KeyHold>,
     started_at: Timestamp,
     started: Instant,
 }
@@ -116,7 +139,27 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
         let started_at = recorder.context.now();
-        Self { recorder, admitted, hold, room, _running: running, started_at, started: Instant::now() }
+        Self {
+            recorder,
+            admitted,
+            hold,
+            room,
+            _running: running,
+            told: None,
+            key_hold: None,
+            started_at,
+            started: Instant::now(),
+        }
+    }
+
+    /// Tells also `told` what becomes of the event.
+    pub(crate) fn telling(self, told: Option<Told>) -> Self {
+        Self { told, ..self }
+    }
+
+    /// Settles also what is held of the key's limits.
+    pub(crate) fn limited_by(self, key_hold: Option<KeyHold>) -> Self {
+        Self { key_hold, ..self }
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {
@@ -135,8 +178,18 @@ impl Meter {
 
     /// Records the request's one terminal event and settles its hold. Returns what credit is charged when the event is
     /// durable: the list price of the tokens that the plan does not cover.
-    pub(crate) async fn finish(self, ending: Ending) -> Result<Usd, NotDurable> {
+    pub(crate) async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let ending = self.admitted.within_the_hold(ending);
+        let told = self.told.take();
+        let finished = self.record(ending).await;
+        if let Some(told) = told {
+            let recorded = if finished.is_err() { Recorded::Unknown } else { ending.recorded() };
+            let _ = told.set(recorded);
+        }
+        finished
+    }
+
+    async fn record(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let cost = cost(&ending.tokens, &self.admitted.price, self.hold.funds().plan_tokens);
         let event = self.event(ending, cost);
         let payload = match event.encode() {
@@ -147,10 +200,14 @@ impl Meter {
             }
         };
         let record = Record { key: event.subject, payload };
+        let key_charge = self.key_hold.take().map(|hold| hold.charge(cost.list_usd));
         self.hold.charge(cost.funding);
         match self.recorder.recording.append(self.room, record.clone()).await {
             Ok(()) => Ok(cost.funding.credit_usd),
             Err(error) => {
+                if let Some(charge) = key_charge {
+                    charge.take_back();
+                }
                 // The whole event, so that nothing is lost with it: it holds neither secrets nor content.
                 let event = String::from_utf8_lossy(&record.payload);
                 tracing::error!(error, request_id = %self.admitted.request_id, %event, "a usage event was not recorded");

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use schemas::AccountId;
 use schemas::api::{
-    AccountView, Balance, CloseLeases, ClosedLeases, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery,
-    Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant,
-    LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery, UsageQuery, UsageRow,
+    AccountView, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, KeyView, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal,
+    Statement, StatementQuery, UsageQuery, UsageRow,
 };
 use schemas::event::KeyHash;
 use thiserror::Error;
@@ -52,6 +53,12 @@ pub trait Ledger: Send + Sync + 'static {
     async fn close_leases(&self, close: CloseLeases) -> Result<ClosedLeases, LedgerError>;
     /// Carries out a command on an account; returns when the ledger has applied it.
     async fn execute(&self, account: AccountId, command: Command) -> Result<Done, LedgerError>;
+    /// Claims an answer that is kept for a repeat, or says what there is. Of concurrent claims exactly one wins.
+    async fn claim_answer(&self, claim: ClaimAnswer) -> Result<Claimed, LedgerError>;
+    /// Holds on to a claim; `false` where somebody else has it.
+    async fn hold_answer(&self, hold: HoldAnswer) -> Result<bool, LedgerError>;
+    /// Ends a claim with what became of its request.
+    async fn end_answer(&self, end: EndAnswer) -> Result<AnswerEnded, LedgerError>;
 }
 
 /// The usage store can't be asked just now.

@@ -17,6 +17,9 @@
 //! | `POST /internal/v1/leases/close` | [`CloseLeases`] → [`ClosedLeases`](schemas::api::ClosedLeases) |
 //! | `GET /internal/v1/keys/{hash}` | → [`KeyView`](schemas::api::KeyView), or `null` where no live key has that hash |
 //! | `GET /internal/v1/partitions/{number}/amounts?from=&to=` | → [`PostedAmount`](schemas::api::PostedAmount)s: what the records there posted |
+//! | `POST /internal/v1/answers/claim` | [`ClaimAnswer`](schemas::api::ClaimAnswer) → [`Claimed`](schemas::api::Claimed) |
+//! | `POST /internal/v1/answers/hold` | [`HoldAnswer`](schemas::api::HoldAnswer) → whether it is still the holder's |
+//! | `POST /internal/v1/answers/end` | [`EndAnswer`](schemas::api::EndAnswer) → [`AnswerEnded`](schemas::api::AnswerEnded) |
 //! | `GET /healthz`, `GET /readyz` | the process runs; the store answers |
 //!
 //! A [`Refusal`](schemas::api::Refusal) is the body of a 402, 404, 409 or 422; everything else that goes wrong has
@@ -24,6 +27,7 @@
 //! answer and no 404, so that a wrong URL never reads as a wrong key.
 
 mod answer;
+mod answers;
 mod auth;
 mod invoices;
 #[cfg(test)]
@@ -64,6 +68,7 @@ pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
         .route("/partitions/{number}/amounts", get(amounts))
         .route("/invoices", get(invoices::list).post(invoices::issue))
         .route("/invoices/{number}", get(invoices::show))
+        .merge(answers::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::new(secret), auth::require));
     Router::new()
         .nest("/internal/v1", internal)

@@ -21,9 +21,9 @@ pub mod store;
 
 pub use feed::{Applied, Feed};
 pub use outside::{Outside, System};
-pub use service::{APPLY_TIMEOUT, LEASE_TTL, Ledger, LedgerError, Parts, Renewals, monthly};
+pub use service::{APPLY_TIMEOUT, LEASE_TTL, Ledger, LedgerError, Parts, Renewals, monthly, sweep_answers};
 pub use sink::LedgerSink;
 pub use store::{
-    InvoiceRow, InvoiceStore, LeaseStore, Leased, LeasedGateway, PostgresStore, Snapshot, SqliteStore, Store,
-    StoreError, StoredQuarantine,
+    AnswerStore, ClaimTimes, InvoiceRow, InvoiceStore, LeaseStore, Leased, LeasedGateway, PostgresStore, Snapshot,
+    SqliteStore, Store, StoreError, StoredQuarantine,
 };

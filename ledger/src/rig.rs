@@ -210,6 +210,11 @@ impl Fixed {
     pub(crate) fn set(&self, now: Timestamp) {
         self.now.store(now.as_micros(), Ordering::SeqCst);
     }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
 }
 
 impl Outside for Fixed {

@@ -1,6 +1,7 @@
 //! Questions and commands. A command appends events and returns when the ledger, in this process or another, has applied
 //! them, so whoever gave it reads its own writes.
 
+mod answers;
 mod command;
 mod commands;
 mod contact;
@@ -14,6 +15,7 @@ mod renewals;
 #[cfg(test)]
 mod tests;
 
+pub use self::answers::sweep_answers;
 pub use self::invoices::monthly;
 pub use self::leases::LEASE_TTL;
 

@@ -1,7 +1,9 @@
 //! What the ledger asks of its database. Two adapters: [`sqlite`] for one process, [`postgres`] for any number.
 //!
-//! Everything here but the contacts is a projection: drop it, fold the log again, and it is the same to the last digit.
+//! Everything here but the contacts and the answers kept for a repeat is a projection: drop it, fold the log again, and it is
+//! the same to the last digit.
 
+mod answers;
 pub mod commit;
 mod invoices;
 mod leases;
@@ -21,6 +23,7 @@ use schemas::event::{Funding, KeyHash, UsageCharge};
 use schemas::{AccountId, EventId, Offset, PartitionId, Position, Timestamp, Usd};
 use thiserror::Error;
 
+pub use answers::{AnswerStore, ClaimTimes};
 pub use commit::Commit;
 pub use invoices::{InvoiceRow, InvoiceStore, Invoiced};
 pub use leases::{Draw, LeaseStore, Leased, LeasedGateway};
@@ -135,7 +138,7 @@ pub enum Fate {
 /// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
 /// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
-pub trait Store: InvoiceStore + LeaseStore + Send + Sync + 'static {
+pub trait Store: AnswerStore + InvoiceStore + LeaseStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 
@@ -199,8 +202,9 @@ pub trait Store: InvoiceStore + LeaseStore + Send + Sync + 'static {
     /// All that it holds, as of now, for an audit.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Drops everything but the contacts and the leases, which the log does not hold, and makes the tables anew: the
-    /// position of record is the log's begin again. No lease is granted until it is where it was. Whatever moment it is cut short at, opening the store and calling it again is right.
+    /// Drops everything but the contacts, the leases and the kept answers, which the log does not hold, and makes the tables
+    /// anew: the position of record is the log's begin again. No lease is granted until it is where it was. Whatever moment
+    /// it is cut short at, opening the store and calling it again is right.
     async fn reset(&self) -> Result<(), StoreError>;
 
     /// Quarantined records in log order, after `after`, at most `limit`, each with where its event posted since.

@@ -3,6 +3,7 @@
 //! On the private HTTP port they are JSON bodies; inside one process they are passed as they are.
 
 mod account;
+mod answer;
 mod command;
 mod entry;
 mod invoice;
@@ -12,9 +13,10 @@ mod stats;
 mod subscription;
 
 pub use account::{
-    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyView, LotSource, LotView,
-    OpenAccount, OpenedAccount, TokenLotView,
+    AccountStatus, AccountView, Balance, GrantCredit, Granted, IssueKey, IssuedKey, KeyUsed, KeyView, LotSource,
+    LotView, OpenAccount, OpenedAccount, TokenLotView,
 };
+pub use answer::{AnswerEnd, AnswerEnded, ClaimAnswer, Claimed, EndAnswer, HoldAnswer, Sealed};
 pub use command::{Adjustment, Command, CorrectedTokens, Done, KeyInfo, OutsideId, When};
 pub use entry::{AdjustmentKind, ClosedPeriod, CorrectionEntry, EntryDetail, OpenedPeriod, PlanEntry, PlanEntryKind};
 pub use invoice::{

@@ -38,6 +38,8 @@ pub struct Config {
     pub invoices: Invoices,
     /// Where a gateway keeps usage until the log has it, in distributed mode.
     pub spool: Spool,
+    /// Answers kept for whoever repeats a request under the same `Idempotency-Key`.
+    pub idempotency: Idempotency,
     /// What gateways may spend by themselves.
     pub leases: Leases,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
@@ -60,6 +62,7 @@ impl Default for Config {
             projector: ProjectorPort::default(),
             invoices: Invoices::default(),
             spool: Spool::default(),
+            idempotency: Idempotency::default(),
             leases: Leases::default(),
             key_pepper: None,
         }
@@ -270,6 +273,29 @@ pub struct Spool {
 impl Default for Spool {
     fn default() -> Self {
         Self { dir: None, max_bytes: 256 << 20 }
+    }
+}
+
+/// Answers kept for whoever repeats a request under the same `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Idempotency {
+    /// The largest answer that is kept, in bytes. A larger one is charged once all the same, and a repeat says so.
+    pub max_answer_bytes: usize,
+    /// How long a repeat waits for the first request's answer, in milliseconds.
+    pub wait_ms: u64,
+    /// How long after a gateway was last heard of, in milliseconds, another one may take over what it was answering.
+    pub hold_ms: u32,
+}
+
+impl Idempotency {
+    /// The most that `max_answer_bytes` may be: what the ledger's private port takes.
+    pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self { max_answer_bytes: 1 << 20, wait_ms: 30_000, hold_ms: 30_000 }
     }
 }
 

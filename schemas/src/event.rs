@@ -20,7 +20,7 @@ pub use account::{AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, Account
 pub use codec::DecodeError;
 pub use credit::{CreditAdjustedV1, CreditChange, CreditGrantedV1, CreditGrantedV2, CreditSource};
 pub use invoice::InvoiceIssuedV1;
-pub use key::{KeyHash, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1};
+pub use key::{KeyHash, KeyIssuedV1, KeyIssuedV2, KeyLimits, KeyRevokedV1, KeyUpdatedV1, KeyUpdatedV2};
 pub use payment::{
     DisputeOutcome, PaymentDisputeClosedV1, PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1,
 };

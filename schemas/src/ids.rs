@@ -104,6 +104,10 @@ typed_id! {
     /// One request admitted by a gateway.
     RequestId
 }
+typed_id! {
+    /// An answer that is kept for a repeat: a keyed hash of the client's `Idempotency-Key`.
+    AnswerId
+}
 
 impl AccountId {
     /// The operator's own account: its stream numbers the invoices of all others. It holds no money and has no keys. The

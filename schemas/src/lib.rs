@@ -20,7 +20,8 @@ pub mod usage;
 
 pub use event::{Event, EventData};
 pub use ids::{
-    AccountId, DisputeId, EventId, GatewayId, KeyId, LeaseId, LotId, PaymentId, RequestId, RunId, SubscriptionId,
+    AccountId, AnswerId, DisputeId, EventId, GatewayId, KeyId, LeaseId, LotId, PaymentId, RequestId, RunId,
+    SubscriptionId,
 };
 pub use log::{Offset, PartitionId, Position};
 pub use money::{UnitPrice, Usd};

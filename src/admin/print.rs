@@ -4,6 +4,7 @@ mod entry;
 
 use anyhow::Result;
 use schemas::api::{Balance, Done, Granted, IssuedKey, KeyInfo, OpenedAccount, Statement};
+use schemas::event::KeyLimits;
 
 use crate::print::{json, rows, table as print};
 
@@ -48,9 +49,23 @@ pub(super) fn keys(keys: &[KeyInfo], as_json: bool) -> Result<()> {
     if as_json {
         return json(&keys);
     }
-    let mut table = vec![["key id", "name", "ends in"].map(str::to_owned).to_vec()];
-    table.extend(keys.iter().map(|key| vec![key.key_id.to_string(), key.name.clone(), key.hint.clone()]));
+    let mut table = vec![["key id", "name", "ends in", "limits"].map(str::to_owned).to_vec()];
+    table.extend(
+        keys.iter().map(|key| vec![key.key_id.to_string(), key.name.clone(), key.hint.clone(), limits(&key.limits)]),
+    );
     print(&table)
+}
+
+fn limits(limits: &KeyLimits) -> String {
+    let models = limits.models.as_ref().map(|models| models.iter().cloned().collect::<Vec<_>>().join(" "));
+    let parts = [
+        models.map(|models| format!("only {models}")),
+        limits.expires_at.map(|end| format!("until {end}")),
+        limits.usd_per_day.map(|usd| format!("{usd} USD a day")),
+        limits.usd_per_month.map(|usd| format!("{usd} USD a month")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
 pub(super) fn balance(balance: &Balance, as_json: bool) -> Result<()> {

@@ -2,8 +2,10 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use schemas::api::{Adjustment, Command, CorrectedTokens, OutsideId, When};
-use schemas::event::DisputeOutcome;
+use schemas::event::{DisputeOutcome, KeyLimits};
 use schemas::{AccountId, EventId, KeyId, LotId, Usd};
+
+use super::limits::Limits;
 
 /// A command on one account.
 #[derive(Debug, Subcommand)]
@@ -14,7 +16,7 @@ pub(crate) enum OnAccount {
     Reinstate(Reasoned),
     /// Close an account for good: its keys die with it, and its subscription ends with its period.
     CloseAccount(Reasoned),
-    /// Give a key another name.
+    /// Give a key another name, other limits, or both.
     UpdateKey {
         /// The account.
         #[arg(long)]
@@ -24,7 +26,13 @@ pub(crate) enum OnAccount {
         key: KeyId,
         /// Its new name.
         #[arg(long)]
-        name: String,
+        name: Option<String>,
+        /// What it may do from now on: all its limits, those that are not given end.
+        #[command(flatten)]
+        limits: Limits,
+        /// It may do everything from now on.
+        #[arg(long, conflicts_with = "Limits")]
+        no_limits: bool,
     },
     /// Revoke a key for good; it stops working within a second.
     RevokeKey {
@@ -272,7 +280,11 @@ impl OnAccount {
             Self::Suspend(Reasoned { account, reason }) => (account, Command::Suspend { reason }),
             Self::Reinstate(Reasoned { account, reason }) => (account, Command::Reinstate { reason }),
             Self::CloseAccount(Reasoned { account, reason }) => (account, Command::CloseAccount { reason }),
-            Self::UpdateKey { account, key, name } => (account, Command::UpdateKey { key_id: key, name }),
+            Self::UpdateKey { account, key, name, limits, no_limits } => {
+                let limits = KeyLimits::from(limits);
+                let limits = (no_limits || !limits.is_none()).then_some(limits);
+                (account, Command::UpdateKey { key_id: key, name, limits })
+            }
             Self::RevokeKey { account, key, reason } => (account, Command::RevokeKey { key_id: key, reason }),
             Self::Adjust(adjust) => adjust.into_command(),
             Self::CorrectUsage(correct) => correct.into_command(),

@@ -110,6 +110,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         process.cancel();
     });
     shared::invoices(&config, &embedded.ledger, &stop);
+    shared::sweep_answers(&embedded.ledger, &stop);
     let in_process = Arc::new(InProcessLedger(embedded.ledger.clone()));
 
     let control_secret = Secret::new(fresh_secret());
@@ -137,6 +138,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         usage_log: gateway::UsageLog::Direct(embedded.log.clone()),
         identity: gateway::Identity { gateway_id: GATEWAY, run_id: RunId(Uuid::now_v7()) },
         key_pepper: embedded.key_pepper.clone(),
+        idempotency: config.idempotency,
         source: "/modelhub/embedded".to_owned(),
         context: outside::gateway(),
     });

@@ -52,6 +52,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         usage_log: UsageLog::Spooled(Arc::clone(&spool)),
         identity: Identity { gateway_id, run_id },
         key_pepper,
+        idempotency: config.idempotency,
         source: format!("/modelhub/gateway/{run_id}"),
         context: outside::gateway(),
     });

@@ -45,6 +45,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let until = stop.clone();
     let renewing = tokio::spawn(async move { renewals.run(until).await });
     shared::invoices(&config, &service, &stop);
+    shared::sweep_answers(&service, &stop);
     let listener = shared::listen(&config.ledger.listen, "ledger.listen").await?;
     tracing::info!(address = %listener.local_addr().context("ledger.listen")?, "ledger listens");
     // Commands wait for the consumer, so that goes last.

@@ -118,6 +118,12 @@ pub(super) fn invoices(config: &Config, ledger: &Arc<Ledger>, stop: &Cancellatio
     tokio::spawn(async move { stop.run_until_cancelled(ledger::monthly(&ledger)).await });
 }
 
+/// Deletes answers kept for repeats when their time is over, until `stop`.
+pub(super) fn sweep_answers(ledger: &Arc<Ledger>, stop: &CancellationToken) {
+    let (ledger, stop) = (Arc::clone(ledger), stop.clone());
+    tokio::spawn(async move { stop.run_until_cancelled(ledger::sweep_answers(&ledger)).await });
+}
+
 /// Prepares every upstream of the configuration, and the built-in demo where a model is on it.
 pub(super) async fn upstreams(config: &Config, catalogue: &Catalogue, stop: &CancellationToken) -> Result<Upstreams> {
     let mut upstreams = Upstreams::new();

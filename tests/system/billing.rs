@@ -152,6 +152,8 @@ async fn statistics_are_what_was_charged(system: System) {
     for _ in 0..2 {
         assert_eq!(change(&system, &account, &subscribe).await, Decimal::from(-15));
     }
+    // Every gateway knows of the plan within a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     client.complete(&hello()).await;
     let (_, _, _, still) = statistics_agree(&system, &account, &client, 4).await;
     assert_eq!(still, charged, "the plan covers it");

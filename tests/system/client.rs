@@ -65,13 +65,32 @@ impl Client {
 
     /// `None` where the connection broke.
     pub(crate) async fn try_send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Option<Answer> {
-        let request = Request::builder()
+        self.try_send_with(method, path, &[], body).await
+    }
+
+    /// A completion under this `Idempotency-Key`; `None` where the connection broke.
+    pub(crate) async fn try_once(&self, idempotency_key: &str, body: impl Into<Bytes>) -> Option<Answer> {
+        let headers = [("idempotency-key", idempotency_key)];
+        self.try_send_with(Method::POST, "/v1/chat/completions", &headers, body).await
+    }
+
+    /// As `try_send`, with these headers beside the usual ones.
+    pub(crate) async fn try_send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Option<Answer> {
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body.into()))
-            .expect("a request");
+            .header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
         let response = self.http.request(request).await.ok()?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();

@@ -35,6 +35,14 @@ struct Service {
     process: Process,
 }
 
+/// One more gateway of a running installation.
+pub(crate) struct Gateway {
+    /// `host:port` of its public API.
+    pub(crate) address: String,
+    pub(crate) process: Process,
+    _spool: TempDir,
+}
+
 struct Engines {
     kafka: tests::kafka::Cluster,
     _postgres: tests::postgres::Database,
@@ -144,6 +152,16 @@ impl System {
         let process = Process::start(self.command().arg(name));
         process.answers(&address, "/readyz").await;
         self.services.push(Service { name, address, process });
+    }
+
+    /// Starts one more gateway of distributed mode, with a spool of its own.
+    pub(crate) async fn another_gateway(&self) -> Gateway {
+        let (folder, address) = (tempfile::tempdir().expect("a folder"), loopback());
+        let mut command = self.command();
+        command.env("MODELHUB_LISTEN", &address).env("MODELHUB_SPOOL__DIR", folder.path()).arg("gateway");
+        let process = Process::start(&command);
+        process.answers(&address, "/readyz").await;
+        Gateway { address, process, _spool: folder }
     }
 
     /// A running service of distributed mode.

@@ -1,7 +1,7 @@
 //! The free texts that stores keep.
 
 use schemas::EventData;
-use schemas::event::SubscriptionChange;
+use schemas::event::{KeyLimits, SubscriptionChange};
 
 use crate::Reason;
 
@@ -13,7 +13,11 @@ pub(super) fn check(data: &EventData) -> Result<(), Reason> {
         EventData::AccountReinstated(data) => keepable("reason", &data.reason),
         EventData::AccountClosed(data) => keepable("reason", &data.reason),
         EventData::KeyIssued(data) => keepable("name", &data.name).and_then(|()| keepable("hint", &data.hint)),
+        EventData::KeyIssuedV2(data) => {
+            keepable("name", &data.name).and_then(|()| keepable("hint", &data.hint)).and_then(|()| limits(&data.limits))
+        }
         EventData::KeyUpdated(data) => keepable("name", &data.name),
+        EventData::KeyUpdatedV2(data) => keepable("name", &data.name).and_then(|()| limits(&data.limits)),
         EventData::KeyRevoked(data) => keepable("reason", &data.reason),
         EventData::CreditGranted(data) => keepable("reason", &data.reason),
         EventData::CreditGrantedV2(data) => keepable("reason", &data.reason),
@@ -39,6 +43,10 @@ pub(super) fn check(data: &EventData) -> Result<(), Reason> {
             keepable("plan_after.id", &data.plan_after.id).and_then(|()| keepable("reason", &data.reason))
         }
     }
+}
+
+fn limits(limits: &KeyLimits) -> Result<(), Reason> {
+    limits.models.iter().flatten().try_for_each(|model| keepable("limits.models", model))
 }
 
 fn usage(model: &str, upstream: &str) -> Result<(), Reason> {

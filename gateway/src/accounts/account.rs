@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use schemas::api::{AccountStatus, AccountView, Funds};
 use schemas::event::Funding;
-use schemas::{AccountId, LeaseId};
+use schemas::{AccountId, LeaseId, Offset};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -49,6 +49,12 @@ impl Account {
     /// Its newest view.
     pub(crate) fn view(&self) -> AccountView {
         lock(&self.view).clone()
+    }
+
+    /// Up to where in the log it was folded, where it had plan tokens left then.
+    pub(super) fn has_plan_tokens(&self) -> Option<Offset> {
+        let view = lock(&self.view);
+        (view.plan_tokens > 0).then_some(view.version.offset)
     }
 
     /// Whether it may use the API, as of its newest view.

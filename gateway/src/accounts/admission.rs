@@ -136,9 +136,13 @@ impl Account {
         decide: &impl Fn(Funds) -> Option<Decided<T>>,
         any: bool,
     ) -> Result<(Hold, T), Funds> {
+        let version = self.has_plan_tokens();
         let mut book = lock(&self.book);
         let available = book.available(now);
-        let Some(decided) = decide(available).filter(|decided| decided.full || any) else { return Err(available) };
+        // Plan tokens go first: money pays only for what they can't be had for.
+        let more_tokens = !any && version.is_some_and(|version| book.may_get_plan_tokens(version));
+        let full = |decided: &Decided<T>| decided.full && (decided.funds.usd.is_zero() || !more_tokens);
+        let Some(decided) = decide(available).filter(|decided| full(decided) || any) else { return Err(available) };
         let taken = book.take(now, decided.funds).ok_or(available)?;
         let low = book.is_low(now);
         drop(book);

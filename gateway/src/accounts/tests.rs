@@ -184,6 +184,30 @@ async fn a_lease_that_nobody_uses_is_closed_and_its_funds_come_back() {
     keeping.abort();
 }
 
+/// A lease that has money enough does not keep a request from the plan tokens that there are.
+#[tokio::test(start_paused = true)]
+async fn plan_tokens_go_before_money_that_is_leased_already() {
+    let ledger = MemoryLedger::new("5", 100);
+    let account = account(&ledger, 1);
+    drop(hold(&account, "1").await.unwrap());
+    let tokens = |count| Funds { usd: Usd::ZERO, plan_tokens: count };
+    let decide = |available: Funds| {
+        let funds = Funds {
+            usd: if available.plan_tokens < 40 { usd("1") } else { Usd::ZERO },
+            plan_tokens: available.plan_tokens.min(40),
+        };
+        available.covers(funds).then_some(Decided { funds, full: true, what: () })
+    };
+    let want = |view: &AccountView| tokens(view.plan_tokens.min(40));
+    let begun = Instant::now();
+    let mut held = Vec::new();
+    for expected in [tokens(40), tokens(40), Funds { usd: usd("1"), plan_tokens: 20 }, money("1")] {
+        held.push(account.hold(decide, want).await.unwrap().0);
+        assert_eq!(held.last().unwrap().funds(), expected);
+    }
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+}
+
 /// Three gateways, many requests at once, an upstream that uses up to all that is held: never more than there is, and all but
 /// what is too little for one request.
 #[tokio::test(start_paused = true)]

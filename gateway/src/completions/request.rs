@@ -50,6 +50,8 @@ pub(crate) struct CompletionRequest {
     pub(crate) choices: u64,
     /// Whether the messages hold nothing but text.
     text_only: bool,
+    /// The most output tokens that the key's limits allow, of all choices.
+    allowed: Option<u64>,
 }
 
 /// What a request may take at most, and the output that pays for.
@@ -121,7 +123,7 @@ impl CompletionRequest {
         }
         let text_only = messages.iter().all(|message| is_text(message));
         let include_usage = include_usage.unwrap_or(false);
-        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only })
+        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only, allowed: None })
     }
 
     /// An upper bound of the prompt's tokens: a byte-level token of text is at least one byte, and a prompt can't be
@@ -174,7 +176,7 @@ impl CompletionRequest {
         let usd = rating::overage(&tokens, price, plan_tokens)?;
         Some(WorstCase {
             output_tokens,
-            clamped: output_tokens < self.max_output_tokens.unwrap_or(all / self.choices),
+            clamped: output_tokens < self.max_output_tokens.unwrap_or(model.max_output_tokens),
             full: completion == all,
             hold: Funds { usd, plan_tokens },
             tokens,
@@ -192,7 +194,22 @@ impl CompletionRequest {
     /// The most output tokens of all choices that the request can have.
     fn most_output(&self, model: &Model) -> Option<u64> {
         let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);
-        wanted.checked_mul(self.choices)
+        Some(wanted.checked_mul(self.choices)?.min(self.allowed.unwrap_or(u64::MAX)))
+    }
+
+    /// What the request may cost at list price where `left` is all that its key may use, and the output tokens of all choices
+    /// that pays for; `None` where that does not even pay for the prompt and one output token.
+    pub(crate) fn within(&self, model: &Model, left: schemas::Usd) -> Option<(schemas::Usd, u64)> {
+        let prompt = self.prompt_tokens_bound(model);
+        let output = rating::affordable_output(left, prompt, self.most_output(model)?, &model.price)?;
+        let output = output / self.choices * self.choices;
+        let cost = rating::cost(&worst(prompt, output), &model.price)?;
+        (output > 0).then_some((cost, output))
+    }
+
+    /// Allows at most so many output tokens, of all choices.
+    pub(crate) fn allow(&mut self, most: Option<u64>) {
+        self.allowed = most;
     }
 
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the

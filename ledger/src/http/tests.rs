@@ -1,6 +1,7 @@
 //! The port as a client sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounting::api_key;
 use axum::Router;
@@ -211,6 +212,46 @@ async fn a_projector_is_told_what_posted() {
 }
 
 #[tokio::test]
+async fn answers_are_claimed_held_ended_and_gone_within_a_day() {
+    let (rig, client) = rig().await;
+    let id = |n: u128| Uuid::from_u128(n).to_string();
+    let claim = |holder: u128| json!({"answer_id": id(1), "account_id": id(2), "fingerprint": id(3), "holder": id(holder), "hold_ms": 1_000});
+    let hold = |holder: u128| json!({"answer_id": id(1), "holder": id(holder), "hold_ms": 60_000});
+    let end = |holder: u128, end: Value| json!({"answer_id": id(1), "holder": id(holder), "end": end});
+    let (claims, holds, ends) = ("/internal/v1/answers/claim", "/internal/v1/answers/hold", "/internal/v1/answers/end");
+    let yours = |n: u128| (200, json!({"answer": "yours", "request_id": id(n)}));
+    let running = (200, json!({"answer": "running"}));
+    assert_eq!(client.post(claims, &claim(4)).await, yours(4));
+    assert_eq!(client.post(claims, &claim(5)).await, running);
+    assert_eq!(client.post(holds, &hold(4)).await, (200, json!(true)));
+    rig.clock.advance(Duration::from_secs(59));
+    assert_eq!(client.post(claims, &claim(5)).await, running);
+    rig.clock.advance(Duration::from_secs(1));
+    assert_eq!(client.post(claims, &claim(5)).await, yours(4));
+    assert_eq!(client.post(holds, &hold(4)).await, (200, json!(false)));
+    assert_eq!(client.post(ends, &end(4, json!("too_large"))).await, (200, json!("lost")));
+    assert_eq!(client.post(ends, &end(5, json!("unknown"))).await, (200, json!("done")));
+    assert_eq!(client.post(claims, &claim(6)).await, yours(4));
+    // Larger than any other message may be.
+    let text = "A".repeat(4 << 20);
+    assert_eq!(client.post(ends, &end(6, json!({"keep": text}))).await, (200, json!("done")));
+    let mut other = claim(7);
+    other["fingerprint"] = json!(id(9));
+    assert_eq!(client.post(claims, &other).await, (200, json!({"answer": "other_body"})));
+    let kept = json!({"answer": "kept", "request_id": id(4), "holder": id(6), "sealed": text});
+    rig.clock.advance(Duration::from_hours(23));
+    assert_eq!(rig.ledger.sweep_answers().await.unwrap(), 0);
+    assert_eq!(client.post(claims, &claim(7)).await, (200, kept));
+    rig.clock.advance(Duration::from_mins(30));
+    assert_eq!(rig.ledger.sweep_answers().await.unwrap(), 1);
+    assert_eq!(client.post(claims, &claim(7)).await, yours(7));
+    assert_eq!(client.post(ends, &end(7, json!("free"))).await, (200, json!("done")));
+    assert_eq!(client.post(claims, &claim(8)).await, yours(8));
+    let (status, refused) = client.post(holds, &json!({"answer_id": id(1), "holder": id(8), "hold_ms": 0})).await;
+    assert_eq!((status, &refused["field"]), (422, &json!("hold_ms")), "{refused}");
+}
+
+#[tokio::test]
 async fn without_the_secret_nothing_is_answered() {
     let (rig, client) = rig().await;
     let id = AccountId(Uuid::nil());
@@ -231,6 +272,9 @@ async fn without_the_secret_nothing_is_answered() {
             (Method::GET, "/internal/v1/partitions/0/amounts?from=0&to=1".into()),
             (Method::POST, "/internal/v1/leases".into()),
             (Method::POST, "/internal/v1/leases/close".into()),
+            (Method::POST, "/internal/v1/answers/claim".into()),
+            (Method::POST, "/internal/v1/answers/hold".into()),
+            (Method::POST, "/internal/v1/answers/end".into()),
         ] {
             let (status, body) = client.send(method, &uri, secret, "{}").await;
             let refused = status == StatusCode::UNAUTHORIZED && body["code"] == "unauthorized";

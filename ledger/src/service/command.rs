@@ -36,7 +36,9 @@ impl Ledger {
             Command::Suspend { reason } => self.suspend(account, &reason).await,
             Command::Reinstate { reason } => self.reinstate(account, &reason).await,
             Command::CloseAccount { reason } => self.close_account(account, &reason).await,
-            Command::UpdateKey { key_id, name } => self.update_key(account, key_id, &name).await,
+            Command::UpdateKey { key_id, name, limits } => {
+                self.update_key(account, key_id, name.as_deref(), limits).await
+            }
             Command::RevokeKey { key_id, reason } => self.revoke_key(account, key_id, &reason).await,
             Command::AdjustCredit { adjustment, reason, idempotency_key } => {
                 self.adjust_credit(account, adjustment, &reason, idempotency_key.as_deref()).await

@@ -2,7 +2,7 @@
 
 use accounting::api_key;
 use schemas::api::{GrantCredit, Granted, IssueKey, IssuedKey, Refusal};
-use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1};
+use schemas::event::{CreditGrantedV1, CreditSource, KeyHash, KeyIssuedV1, KeyIssuedV2, KeyLimits};
 use schemas::money::MAX_USD;
 use schemas::{AccountId, EventData, EventId, KeyId, LotId, Offset, Position};
 
@@ -29,12 +29,22 @@ impl NewKey {
     pub(super) fn hash(&self) -> KeyHash {
         self.event.hash
     }
+
+    /// What says that it was issued with these limits.
+    fn event_with(&self, limits: KeyLimits) -> EventData {
+        let KeyIssuedV1 { key_id, name, hash, hint } = self.event.clone();
+        if limits.is_none() {
+            return EventData::KeyIssued(KeyIssuedV1 { key_id, name, hash, hint });
+        }
+        EventData::KeyIssuedV2(Box::new(KeyIssuedV2 { key_id, name, hash, hint, limits }))
+    }
 }
 
 impl Ledger {
     /// Issues a key; returns when the ledger has applied it.
     pub async fn issue_key(&self, command: IssueKey) -> Result<IssuedKey, LedgerError> {
         let name = label("name", &command.name, MAX_NAME_CHARACTERS)?;
+        let limits = self.possible(command.limits)?;
         let _turn = self.turn(command.account_id).await;
         let stored = self.stored_with_all(command.account_id).await?;
         not_closed(&stored.state)?;
@@ -45,7 +55,7 @@ impl Ledger {
         }
         let key = self.new_key(name);
         let id = EventId(fresh_id(&*self.parts.outside));
-        self.post(id, command.account_id, EventData::KeyIssued(key.event), "name").await?;
+        self.post(id, command.account_id, key.event_with(limits), "name").await?;
         Ok(key.issued)
     }
 

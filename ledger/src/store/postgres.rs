@@ -1,5 +1,6 @@
 //! The store for real scale: PostgreSQL, shared by any number of ledger processes.
 
+mod answers;
 mod as_is;
 mod audited;
 mod copy;

@@ -305,7 +305,9 @@ impl KeyViewRow {
         let account = view(partition(self.partition_no)?, &state, balance);
         let version = Position { offset: offset(self.version_offset)?, ..account.version };
         let account = AccountView { version, ..account };
-        Ok(KeyView { key_id: KeyId(self.key_id), hash, account })
+        let key_id = KeyId(self.key_id);
+        let key = state.keys.get(&key_id).ok_or_else(|| unreadable("accounts.state", "it lacks one of its keys"))?;
+        Ok(KeyView { key_id, hash, limits: key.limits.clone(), used: key.used, account })
     }
 }
 

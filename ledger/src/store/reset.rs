@@ -27,10 +27,11 @@ macro_rules! reset {
                 let drop = query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}")));
                 drop.execute(&mut *transaction).await.map_err(failed)?;
             }
-            let [contacts, leases] = KEPT;
+            let [answers, contacts, leases] = KEPT;
             let leases = if leases_are_lost { contacts } else { leases };
-            let forget = "DELETE FROM _sqlx_migrations WHERE description NOT IN ($1, $2)";
-            query(forget).bind(contacts).bind(leases).execute(&mut *transaction).await.map_err(failed)?;
+            let forget = query("DELETE FROM _sqlx_migrations WHERE description NOT IN ($1, $2, $3)");
+            let forget = forget.bind(answers).bind(contacts).bind(leases);
+            forget.execute(&mut *transaction).await.map_err(failed)?;
             transaction.commit().await.map_err(failed)?;
             // Who opens the store after a crash right here does the same.
             MIGRATIONS.run(pool).await.map_err(|error| StoreError::unavailable("make its tables anew", error))

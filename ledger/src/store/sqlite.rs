@@ -4,6 +4,7 @@
 //! do without, because its position falls back together with it and the log is the truth, but the contacts are nowhere
 //! else, and one sync a batch is cheap.
 
+mod answers;
 mod as_is;
 mod audited;
 mod invoices;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::SubscriptionView;
 use crate::catalogue::PlanTerms;
-use crate::event::{CreditSource, KeyHash};
-use crate::{AccountId, KeyId, LotId, Position, Timestamp, Usd};
+use crate::event::{CreditSource, KeyHash, KeyLimits};
+use crate::{AccountId, KeyId, LotId, Month, Position, Timestamp, Usd};
 
 /// Whether an account may use the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,8 +61,30 @@ pub struct KeyView {
     pub key_id: KeyId,
     /// Its hash, which found it.
     pub hash: KeyHash,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_none")]
+    pub limits: KeyLimits,
+    /// What it has used, as of the account's version; counted where it has a limit of money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<KeyUsed>,
     /// The account it draws on.
     pub account: AccountView,
+}
+
+/// What a key has used of late, at list price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUsed {
+    /// The latest day on which it was used, in days (UTC) since 1970-01-01.
+    pub day: i64,
+    /// What it used on that day.
+    pub usd_in_day: Usd,
+    /// That day's month.
+    pub month: Month,
+    /// What it used in that month.
+    pub usd_in_month: Usd,
+    /// What it used since it has had a limit of money. It only grows.
+    pub usd_in_total: Usd,
 }
 
 /// Opens an account for a verified e-mail, with a first key and the plan's trial credit.
@@ -92,6 +114,9 @@ pub struct IssueKey {
     pub account_id: AccountId,
     /// A name for its owner to know it by.
     pub name: String,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_none")]
+    pub limits: KeyLimits,
 }
 
 /// A key just issued. Has no `Debug`: the secret must never reach a log.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::DisputeOutcome;
+use crate::event::{DisputeOutcome, KeyLimits};
 use crate::{EventId, KeyId, LotId, Usd};
 
 /// A change of one account.
@@ -25,12 +25,16 @@ pub enum Command {
         /// For whoever audits; no personal data.
         reason: String,
     },
-    /// Gives a live key another name.
+    /// Gives a live key another name, other limits, or both.
     UpdateKey {
         /// The key.
         key_id: KeyId,
-        /// Its new name.
-        name: String,
+        /// Its new name; as it is, where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Its new limits, all of them; as they are, where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<KeyLimits>,
     },
     /// Revokes a live key for good.
     RevokeKey {
@@ -228,4 +232,7 @@ pub struct KeyInfo {
     pub name: String,
     /// Its last characters.
     pub hint: String,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "KeyLimits::is_none")]
+    pub limits: KeyLimits,
 }

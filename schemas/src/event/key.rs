@@ -1,12 +1,13 @@
 //! `key.*` events.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::KeyId;
+use crate::{KeyId, Timestamp, Usd};
 
 /// An API key was issued.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +31,64 @@ pub struct KeyUpdatedV1 {
     pub key_id: KeyId,
     /// The name that it has from now on.
     pub name: String,
+}
+
+/// An API key was issued that may not do everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyIssuedV2 {
+    /// The key's id, under which usage is grouped and the key is revoked.
+    pub key_id: KeyId,
+    /// The name its owner gave it.
+    pub name: String,
+    /// HMAC-SHA256 of the key under the operator's pepper; the key itself is shown once and stored nowhere.
+    pub hash: KeyHash,
+    /// What its owner may see of it again: its last four characters.
+    pub hint: String,
+    /// What it may do.
+    pub limits: KeyLimits,
+}
+
+/// A live key got another name and other limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyUpdatedV2 {
+    /// The key.
+    pub key_id: KeyId,
+    /// The name that it has from now on.
+    pub name: String,
+    /// What it may do from now on.
+    pub limits: KeyLimits,
+}
+
+/// What a key may do: everything, where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyLimits {
+    /// The models that it may use, by their ids in the catalogue; all, where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<BTreeSet<String>>,
+    /// From when on it may do nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The most that it may use in a day (UTC), at list price, whatever pays for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_day: Option<Usd>,
+    /// The most that it may use in a calendar month (UTC), likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_per_month: Option<Usd>,
+}
+
+impl KeyLimits {
+    /// Whether it may do everything.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether what it uses has to be counted.
+    pub fn of_money(&self) -> bool {
+        self.usd_per_day.is_some() || self.usd_per_month.is_some()
+    }
 }
 
 /// A live key was revoked for good.

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 use super::codec::{DecodeError, data};
 use super::{
     AccountClosedV1, AccountOpenedV1, AccountReinstatedV1, AccountSuspendedV1, CreditAdjustedV1, CreditGrantedV1,
-    CreditGrantedV2, InvoiceIssuedV1, KeyIssuedV1, KeyRevokedV1, KeyUpdatedV1, PaymentDisputeClosedV1,
-    PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1, SubscriptionCanceledV1,
-    SubscriptionChangedV1, SubscriptionPastDueV1, SubscriptionRenewedV1, SubscriptionStartedV1, Usage,
-    UsageCorrectedV1, UsageRecordedV1, UsageRecordedV2,
+    CreditGrantedV2, InvoiceIssuedV1, KeyIssuedV1, KeyIssuedV2, KeyRevokedV1, KeyUpdatedV1, KeyUpdatedV2,
+    PaymentDisputeClosedV1, PaymentDisputedV1, PaymentFailedV1, PaymentRefundedV1, PaymentSucceededV1,
+    SubscriptionCanceledV1, SubscriptionChangedV1, SubscriptionPastDueV1, SubscriptionRenewedV1, SubscriptionStartedV1,
+    Usage, UsageCorrectedV1, UsageRecordedV1, UsageRecordedV2,
 };
 
 macro_rules! event_types {
@@ -83,7 +83,9 @@ event_types! {
     AccountReinstated(AccountReinstatedV1: AccountReinstatedV1) = "account.reinstated", 1;
     AccountClosed(AccountClosedV1: AccountClosedV1) = "account.closed", 1;
     KeyIssued(KeyIssuedV1: KeyIssuedV1) = "key.issued", 1;
+    KeyIssuedV2(Box<KeyIssuedV2>: KeyIssuedV2) = "key.issued", 2;
     KeyUpdated(KeyUpdatedV1: KeyUpdatedV1) = "key.updated", 1;
+    KeyUpdatedV2(Box<KeyUpdatedV2>: KeyUpdatedV2) = "key.updated", 2;
     KeyRevoked(KeyRevokedV1: KeyRevokedV1) = "key.revoked", 1;
     CreditGranted(CreditGrantedV1: CreditGrantedV1) = "credit.granted", 1;
     CreditGrantedV2(CreditGrantedV2: CreditGrantedV2) = "credit.granted", 2;

@@ -1,5 +1,6 @@
 //! The ledger's store, of both adapters.
 
+mod answers;
 mod cache;
 mod commit;
 mod contacts;
@@ -63,6 +64,13 @@ suite! {
     contacts::one_account_gets_an_email,
     contacts::of_concurrent_claims_exactly_one_wins,
     contacts::everything_is_there_after_a_restart,
+    answers::an_answer_is_claimed_held_kept_and_given_again,
+    answers::a_claim_that_ran_out_is_taken_over_under_its_request,
+    answers::a_claim_that_cost_nothing_is_forgotten,
+    answers::an_account_s_answers_have_so_much_room,
+    answers::of_concurrent_claims_of_an_answer_exactly_one_wins,
+    answers::answers_are_swept_when_their_time_is_over,
+    answers::any_history_of_claims_is_what_a_naive_reckoning_makes_of_it,
     invoices::an_invoice_is_there_with_its_number,
     invoices::what_is_open_is_what_no_invoice_covers,
     invoices::a_cut_is_where_a_naive_reader_makes_it,

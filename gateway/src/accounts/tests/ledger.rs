@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use accounting::lease::{Lease, Pool, Refused, free, renew};
 use async_trait::async_trait;
 use schemas::api::{
-    AccountStatus, Balance, CloseLeases, ClosedLeases, Command, Done, GrantCredit, Granted, Invoice, InvoiceQuery,
-    Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices, IssuedKey, KeyInfo, LeaseGrant, LeaseRequest,
-    OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
+    AccountStatus, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
+    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
+    IssuedInvoices, IssuedKey, KeyInfo, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement,
+    StatementQuery,
 };
 use schemas::catalogue::PlanTerms;
+use schemas::event::KeyLimits;
 use schemas::{LeaseId, PartitionId, Position};
 
 use super::*;
@@ -112,7 +114,8 @@ impl Ledger for MemoryLedger {
                 let others = books.leases.iter().filter(|(other, _)| **other != id);
                 let idle_elsewhere = others.fold(Funds::ZERO, |sum, (_, lease)| sum.plus(lease.idle()).unwrap());
                 let tight = !lease.granted.covers(request.wish);
-                let (granted, account) = (lease.granted, view(0));
+                let tokens = books.funds.plan_tokens;
+                let (granted, account) = (lease.granted, AccountView { plan_tokens: tokens, ..view(7) });
                 let lease_id = id;
                 return Ok(LeaseGrant {
                     lease_id,
@@ -132,7 +135,13 @@ impl Ledger for MemoryLedger {
     }
 
     async fn find_key(&self, hash: KeyHash) -> Result<Option<KeyView>, LedgerError> {
-        Ok(Some(KeyView { key_id: KeyId(Uuid::nil()), hash, account: view(0) }))
+        Ok(Some(KeyView {
+            key_id: KeyId(Uuid::nil()),
+            hash,
+            limits: KeyLimits::default(),
+            used: None,
+            account: view(0),
+        }))
     }
 
     async fn close_leases(&self, _: CloseLeases) -> Result<ClosedLeases, LedgerError> {
@@ -180,6 +189,18 @@ impl Ledger for MemoryLedger {
     }
 
     async fn execute(&self, _: AccountId, _: Command) -> Result<Done, LedgerError> {
+        unreachable!("only leases")
+    }
+
+    async fn claim_answer(&self, _: ClaimAnswer) -> Result<Claimed, LedgerError> {
+        unreachable!("only leases")
+    }
+
+    async fn hold_answer(&self, _: HoldAnswer) -> Result<bool, LedgerError> {
+        unreachable!("only leases")
+    }
+
+    async fn end_answer(&self, _: EndAnswer) -> Result<AnswerEnded, LedgerError> {
         unreachable!("only leases")
     }
 }

@@ -2,6 +2,7 @@
 
 use accounting::api_key;
 use schemas::api::{AccountStatus, Adjustment, Command, IssueKey, KeyInfo};
+use schemas::event::KeyLimits;
 use schemas::{AccountId, KeyId, LotId};
 use uuid::Uuid;
 
@@ -42,7 +43,8 @@ async fn access_is_taken_and_given_back_once_each() {
     for command in [suspend(), reinstate()] {
         assert_eq!(refused(&rig, account, command).await, "account: is closed for good; open another one");
     }
-    let key = rig.ledger.issue_key(IssueKey { account_id: account, name: "k".into() }).await;
+    let key =
+        rig.ledger.issue_key(IssueKey { account_id: account, name: "k".into(), limits: KeyLimits::default() }).await;
     assert_eq!(refusal(key).to_string(), "account: is closed for good; open another one");
     let empty = Command::Suspend { reason: " ".into() };
     assert_eq!(refused(&rig, account, empty).await, "reason: is empty; give it some text");
@@ -53,15 +55,17 @@ async fn keys_are_listed_renamed_and_revoked() {
     let rig = Rig::new().await;
     let account = opened(&rig, "ann@example.com").await;
     let other = opened(&rig, "bob@example.com").await;
-    let issued = done(rig.ledger.issue_key(IssueKey { account_id: account, name: "ci".into() }).await);
+    let issued = done(
+        rig.ledger.issue_key(IssueKey { account_id: account, name: "ci".into(), limits: KeyLimits::default() }).await,
+    );
     let (key_id, hash) = (issued.key_id, api_key::hash(PEPPER.as_bytes(), &issued.secret));
     let name = async || {
         let keys = done(rig.ledger.keys(account).await);
         keys.into_iter().find(|key| key.key_id == key_id)
     };
     let hint = issued.secret[issued.secret.len() - 4..].to_owned();
-    assert_eq!(name().await, Some(KeyInfo { key_id, name: "ci".into(), hint }));
-    let rename = |to: &str| Command::UpdateKey { key_id, name: to.into() };
+    assert_eq!(name().await, Some(KeyInfo { key_id, name: "ci".into(), hint, limits: KeyLimits::default() }));
+    let rename = |to: &str| Command::UpdateKey { key_id, name: Some(to.into()), limits: None };
     for _ in 0..2 {
         execute(&rig, account, rename("laptop")).await;
         assert_eq!(name().await.unwrap().name, "laptop");
@@ -81,7 +85,7 @@ async fn keys_are_listed_renamed_and_revoked() {
     let revoke = Command::RevokeKey { key_id: nobody, reason: why() };
     assert!(refused(&rig, account, revoke).await.starts_with(&format!("key: the account has no live key {nobody}")));
     // A revoked key makes room for another one: the plan allows two.
-    done(rig.ledger.issue_key(IssueKey { account_id: account, name: "ci".into() }).await);
+    done(rig.ledger.issue_key(IssueKey { account_id: account, name: "ci".into(), limits: KeyLimits::default() }).await);
     let types = rig.logged().await.0;
     let count = |name: &str| types.iter().filter(|found| **found == name).count();
     assert_eq!((count("key.updated"), count("key.revoked")), (1, 1));

@@ -7,6 +7,7 @@ use accounting::api_key;
 use eventlog::EventLog as _;
 use schemas::Usd;
 use schemas::api::{GrantCredit, IssueKey, Refusal};
+use schemas::event::KeyLimits;
 
 use super::{LedgerError, done, open, refusal, stranger, usd};
 use crate::rig::{Options, PEPPER, Rig};
@@ -68,7 +69,7 @@ async fn what_makes_no_sense_is_refused_before_anything_is_written() {
     let unknown = Refusal::UnknownAccount { account: stranger().to_string() };
     assert_eq!(refusal(rig.ledger.account(stranger()).await), unknown);
     assert_eq!(refusal(rig.ledger.balance(stranger()).await), unknown);
-    let key = IssueKey { account_id: stranger(), name: "k".into() };
+    let key = IssueKey { account_id: stranger(), name: "k".into(), limits: KeyLimits::default() };
     assert_eq!(refusal(rig.ledger.issue_key(key).await), unknown);
 }
 
@@ -147,7 +148,9 @@ async fn an_opening_whose_last_answer_was_lost_is_complete() {
     assert!(matches!(cut, Err(LedgerError::Unavailable(_))));
     let repeat = refusal(rig.ledger.open_account(open("ann@example.com", "free")).await);
     let Refusal::EmailTaken { account_id } = repeat else { panic!("{repeat}") };
-    done(rig.ledger.issue_key(IssueKey { account_id, name: "a second one".into() }).await);
+    done(
+        rig.ledger.issue_key(IssueKey { account_id, name: "a second one".into(), limits: KeyLimits::default() }).await,
+    );
 }
 
 async fn completed(rig: &Rig, plan: &str, balance: &str) {
@@ -165,7 +168,8 @@ async fn completed(rig: &Rig, plan: &str, balance: &str) {
 async fn keys_are_issued_up_to_the_plans_limit() {
     let rig = Rig::new().await;
     let account_id = done(rig.ledger.open_account(open("ann@example.com", "free")).await).account_id;
-    let issue = |name: &str| rig.ledger.issue_key(IssueKey { account_id, name: name.into() });
+    let issue =
+        |name: &str| rig.ledger.issue_key(IssueKey { account_id, name: name.into(), limits: KeyLimits::default() });
     let check = async |name: &str, expected: &str| assert_eq!(refusal(issue(name).await).to_string(), expected);
     check(" ", "name: is empty; give it some text").await;
     check("a\0b", "name: holds control characters; leave them out").await;
@@ -177,7 +181,7 @@ async fn keys_are_issued_up_to_the_plans_limit() {
 
     let account_id = done(rig.ledger.open_account(open("bob@example.com", "paid")).await).account_id;
     for name in ["a", "a", "b"] {
-        done(rig.ledger.issue_key(IssueKey { account_id, name: name.into() }).await);
+        done(rig.ledger.issue_key(IssueKey { account_id, name: name.into(), limits: KeyLimits::default() }).await);
     }
 }
 
@@ -189,7 +193,7 @@ async fn keys_that_nobody_applies_do_not_overrun_the_limit() {
     rig.stop_folding().await;
     let mut told = Vec::new();
     for _ in 0..4 {
-        let Err(error) = rig.ledger.issue_key(IssueKey { account_id, name: "k".into() }).await else {
+        let Err(error) = rig.ledger.issue_key(IssueKey { account_id, name: "k".into(), limits: schemas::event::KeyLimits::default() }).await else {
             panic!("applied")
         };
         told.push(error.to_string());
@@ -205,7 +209,9 @@ async fn concurrent_commands_do_not_overrun_the_limit() {
     let account_id = done(rig.ledger.open_account(open("ann@example.com", "free")).await).account_id;
     let issues = (0..8).map(|_| {
         let ledger = Arc::clone(&rig.ledger);
-        tokio::spawn(async move { ledger.issue_key(IssueKey { account_id, name: "k".into() }).await })
+        tokio::spawn(async move {
+            ledger.issue_key(IssueKey { account_id, name: "k".into(), limits: KeyLimits::default() }).await
+        })
     });
     let mut winners = 0;
     for issue in issues.collect::<Vec<_>>() {

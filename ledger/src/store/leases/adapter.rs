@@ -41,7 +41,9 @@ macro_rules! lease_store {
                 reserve(&mut transaction, account, reserved, funds.short).await?;
                 transaction.commit().await.map_err(failed)?;
                 let balance = stored.state.balance().ok_or_else(leases::beyond)?;
-                let account = view(stored.partition, &stored.state, balance);
+                let mut account = view(stored.partition, &stored.state, balance);
+                // As of the last record that is folded, whether it changed the account or not.
+                account.version.offset = Offset(u64::try_from(next).unwrap_or(0).saturating_sub(1));
                 Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account: Box::new(account) })
             }
 

@@ -126,7 +126,17 @@ pub(super) async fn a_commit_that_fails_leaves_nothing(stage: Stage) {
     commit.accounts = vec![state(account, usd("1")), state(other, Usd::ZERO)];
     commit.lots = vec![(other, lot(usd("2"), usd("1")))];
     commit.emptied_lots = vec![(account, lot_id(1))];
-    commit.keys = vec![(other, key_id(1), accounting::Key { hash: key_hash(1), name: "k".into(), hint: "h".into() })];
+    commit.keys = vec![(
+        other,
+        key_id(1),
+        accounting::Key {
+            hash: key_hash(1),
+            name: "k".into(),
+            hint: "h".into(),
+            limits: schemas::event::KeyLimits::default(),
+            used: None,
+        },
+    )];
     commit.postings = vec![posting(account, 10, 2), posting(account, 2, 3), posting(account, 11, 4)];
     commit.transfers =
         vec![transfer(10, usd("1"), LedgerAccount::UsageRevenue("m".into()), LedgerAccount::CustomerDebt(account))];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ledger::store::Fate;
 use schemas::api::{AccountStatus, AccountView, EntryDetail, KeyView};
-use schemas::event::{Accuracy, Outcome};
+use schemas::event::{Accuracy, KeyLimits, Outcome};
 use schemas::usage::TokenCounts;
 use schemas::{Offset, PartitionId, Position, RequestId, Timestamp, Usd};
 use uuid::Uuid;
@@ -122,6 +122,8 @@ pub(super) async fn a_key_is_found_by_its_hash(stage: Stage) {
     let view = |account_id, partition, offset, balance| KeyView {
         key_id: key_id(1),
         hash: key_hash(1),
+        limits: KeyLimits::default(),
+        used: None,
         account: AccountView {
             account_id,
             status: AccountStatus::Active,

@@ -38,6 +38,7 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
     let own = stage.tables().await;
     let known = [
         "accounts",
+        "answers",
         "contacts",
         "funds",
         "invoices",

@@ -152,7 +152,13 @@ pub(super) async fn rows_that_belong_to_nothing_are_told(stage: Stage) {
     let mut commit = empty(HERE, 3, 4);
     commit.from_chain = stage.head(HERE).await.chain;
     commit.lots = vec![(nobody, lot(usd("1"), usd("1")))];
-    let key = accounting::Key { hash: super::events::key_hash(1), name: "k".into(), hint: "h".into() };
+    let key = accounting::Key {
+        hash: super::events::key_hash(1),
+        name: "k".into(),
+        hint: "h".into(),
+        limits: schemas::event::KeyLimits::default(),
+        used: None,
+    };
     commit.keys = vec![(nobody, key_id(1), key)];
     let revenue = LedgerAccount::UsageRevenue("m".into());
     commit.transfers = vec![transfer(77, usd("1"), revenue, LedgerAccount::CustomerDebt(account))];
