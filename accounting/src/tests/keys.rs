@@ -6,16 +6,16 @@ use schemas::{EventData, Timestamp, Usd};
 use super::events::{grant, key, key_id, open, rename_key, usage, usd};
 use super::saga::Saga;
 
-fn dollars_a_day(usd_per_day: Option<Usd>) -> KeyLimits {
+pub(super) fn dollars_a_day(usd_per_day: Option<Usd>) -> KeyLimits {
     KeyLimits { models: Some(["m".to_owned()].into()), usd_per_day, ..KeyLimits::default() }
 }
 
-fn issued(limits: KeyLimits) -> EventData {
+pub(super) fn issued(limits: KeyLimits) -> EventData {
     let (key_id, hash) = (key_id(1), KeyHash([7; 32]));
     EventData::KeyIssuedV2(Box::new(KeyIssuedV2 { key_id, name: "k".into(), hash, hint: "abcd".into(), limits }))
 }
 
-fn updated(limits: KeyLimits) -> EventData {
+pub(super) fn updated(limits: KeyLimits) -> EventData {
     EventData::KeyUpdatedV2(Box::new(KeyUpdatedV2 { key_id: key_id(1), name: "n".into(), limits }))
 }
 

@@ -18,7 +18,8 @@ impl Ledger {
         if now != before {
             return Err(LedgerError::OtherPartitions { now, before });
         }
-        self.fits_the_log().await?;
+        let ends = self.fits_the_log().await?;
+        self.parts.store.floor(&ends).await?;
         for partition in (0..now).map(PartitionId) {
             if let Some((offset, applied)) = self.parts.store.last_record(partition).await? {
                 self.holds(Position { partition, offset }, applied).await?;

@@ -13,9 +13,9 @@ use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 
 pub(super) use self::adapter::lease_store;
 pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS, GatewayRow,
-    HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE, UPSERT, beyond,
-    failed, has, sum_up, tokens,
+    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
+    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE,
+    UPSERT, beyond, failed, has, sum_up, tokens,
 };
 use super::StoreError;
 
@@ -76,6 +76,10 @@ pub trait LeaseStore {
 
     /// Lets those leases end once their partition is folded up to where the log ends; returns how many they are.
     async fn end_leases(&self, close: &CloseLeases, ends: &BTreeMap<PartitionId, Offset>) -> Result<u64, StoreError>;
+
+    /// Makes sure that nothing is granted in a partition of which nothing is folded before it is folded up to here, where the
+    /// log ends: what an account has is not known before that.
+    async fn floor(&self, ends: &[(PartitionId, Offset)]) -> Result<(), StoreError>;
 
     /// Every gateway that has leases.
     async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError>;

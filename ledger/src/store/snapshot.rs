@@ -24,8 +24,9 @@ pub(super) use self::statements::{
 };
 use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
-/// The migrations whose tables a reset keeps: the log does not hold what is in them.
-pub(super) const KEPT: [&str; 3] = ["answers", "contacts", "leases"];
+/// The migrations whose tables a reset keeps, and those tables: the log does not hold what is in them.
+pub(super) const KEPT: [(&str, &[&str]); 3] =
+    [("answers", &["answers"]), ("contacts", &["contacts"]), ("leases", &["leases", "funds", "lease_floors"])];
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
 pub(super) const PROJECTED: [&str; 10] =

@@ -3,6 +3,7 @@
 use schemas::api::AccountStatus;
 
 use super::super::events::*;
+use super::super::keys;
 use super::super::saga::Saga;
 use super::{CREDIT, DEBT, check};
 
@@ -15,6 +16,11 @@ pub(super) fn accounts_and_keys() {
     let revoked = check(&[open(), key(1), key(2)], revoke_key(1), &[], "0", "0");
     assert_eq!(revoked.state().keys.keys().collect::<Vec<_>>(), [&key_id(2)]);
     check(&[open(), key(1), revoke_key(1)], key(1), &[], "0", "0");
+    let limits = || keys::dollars_a_day(Some(usd("5")));
+    let limited = check(&[open()], keys::issued(limits()), &[], "0", "0");
+    assert_eq!(limited.state().keys[&key_id(1)].limits, limits());
+    let limited = check(&[open(), key(1)], keys::updated(limits()), &[], "0", "0");
+    assert_eq!(limited.state().keys[&key_id(1)].limits, limits());
 
     let suspended = check(&[open(), key(1)], suspend(), &[], "0", "0");
     assert_eq!(status(&suspended), (AccountStatus::Suspended, 1));

@@ -193,7 +193,11 @@ async fn keys_that_nobody_applies_do_not_overrun_the_limit() {
     rig.stop_folding().await;
     let mut told = Vec::new();
     for _ in 0..4 {
-        let Err(error) = rig.ledger.issue_key(IssueKey { account_id, name: "k".into(), limits: schemas::event::KeyLimits::default() }).await else {
+        let Err(error) = rig
+            .ledger
+            .issue_key(IssueKey { account_id, name: "k".into(), limits: schemas::event::KeyLimits::default() })
+            .await
+        else {
             panic!("applied")
         };
         told.push(error.to_string());

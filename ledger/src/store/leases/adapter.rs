@@ -75,6 +75,14 @@ macro_rules! lease_store {
                 Ok(ended)
             }
 
+            async fn floor(&self, ends: &[(PartitionId, Offset)]) -> Result<(), StoreError> {
+                for (partition, end) in ends {
+                    let floor = query(leases::FLOOR_OF_NEW).bind(i64::from(partition.0)).bind(signed(*end));
+                    floor.execute(&self.$pool).await.map_err(failed)?;
+                }
+                Ok(())
+            }
+
             async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError> {
                 let rows: Vec<GatewayRow> = query_as(leases::GATEWAYS).fetch_all(&self.$pool).await.map_err(failed)?;
                 GatewayRow::sum_up(&rows)

@@ -19,6 +19,13 @@ pub(in crate::store) const POSITION: &str = "SELECT next_offset FROM positions W
 
 pub(in crate::store) const FLOOR: &str = "SELECT next_offset FROM lease_floors WHERE partition_no = $1";
 
+pub(in crate::store) const FLOOR_OF_NEW: &str = "\
+    INSERT INTO lease_floors (partition_no, next_offset)
+    SELECT CAST($1 AS bigint), CAST($2 AS bigint)
+    WHERE NOT EXISTS (SELECT 1 FROM positions WHERE positions.partition_no = $1)
+    ON CONFLICT (partition_no) DO UPDATE SET next_offset = excluded.next_offset
+    WHERE lease_floors.next_offset < excluded.next_offset";
+
 pub(in crate::store) const LEASES: &str = "\
     SELECT lease_id, seq, granted_usd, granted_tokens, spent_usd, spent_tokens, posted_usd, posted_tokens, closed
     FROM leases WHERE account_id = $1 ORDER BY lease_id";

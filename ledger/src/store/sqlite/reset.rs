@@ -7,7 +7,7 @@ use super::MIGRATIONS;
 use crate::store::StoreError;
 use crate::store::leases::{FORGET_POSTED, KEEP_FLOORS, REFILL};
 use crate::store::read::Money;
-use crate::store::reset::{LEASE_TABLES, reset};
+use crate::store::reset::reset;
 use crate::store::snapshot::{KEPT, PROJECTED};
 
 reset!(SqlitePool, "BEGIN IMMEDIATE", "SELECT name FROM sqlite_master WHERE type = 'table'");
