@@ -130,23 +130,23 @@ impl<'a> Text<'a> {
         Some(id)
     }
 
-    /// A text up to its quotation mark, which it goes past.
+    /// A text up to its quotation mark, which it goes past. None where it has what JSON escapes or forbids: the values' own
+    /// parsers do not all mind that.
     fn until_quote(&mut self) -> Option<&'a str> {
-        let end = self.rest.bytes().position(|byte| byte == b'"')?;
+        let end = self.rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))?;
         let (text, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest.strip_prefix('"')?;
         Some(text)
     }
 
-    /// A value whose JSON form is its text. None of those texts has what JSON escapes.
+    /// A value whose JSON form is its text.
     fn quoted<T: FromStr>(&mut self) -> Option<T> {
         self.until_quote()?.parse().ok()
     }
 
-    /// Any text, but for what JSON escapes or forbids.
+    /// Any text.
     fn free(&mut self) -> Option<String> {
-        let text = self.until_quote()?;
-        (!text.bytes().any(|byte| byte == b'\\' || byte < b' ')).then(|| text.to_owned())
+        self.until_quote().map(str::to_owned)
     }
 
     fn one_of<T: Copy>(&mut self, all: &[T], name: impl Fn(T) -> &'static str) -> Option<T> {

@@ -59,6 +59,8 @@ fn what_differs_is_left_to_others() {
     check("true", "1");
     check("\"0.2\"", "\"0.2000000001\"");
     check("\"source\":", "\"source\": ");
+    check("01T00", "01\u{0}00");
+    check("01T00", "01\\n00");
     check("}}}", "}}} ");
     check("}}}", "},\"more\":1}}");
     check("}}}", "}}");
