@@ -133,6 +133,11 @@ impl Book {
         self.no_plan_tokens.is_none_or(|told| version > told)
     }
 
+    /// Whether the lease is lost, and what ran on it has not ended yet.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether requests hold anything.
     pub(crate) fn is_holding(&self) -> bool {
         self.held != Funds::ZERO
@@ -199,12 +204,15 @@ impl Book {
         fresh: LeaseId,
         need: Funds,
     ) -> Option<LeaseRequest> {
+        if self.is_asking() {
+            return None;
+        }
         self.plan(now, need);
-        let headroom = self.headroom;
+        let with_need = self.used_up().plus(need)?;
+        let wish = with_need.plus(self.headroom)?;
         let request = self.message(now, sender, account_id, fresh)?;
-        let used = self.used_up();
-        let needed = request.ceiling.max(used.plus(need)?);
-        Some(LeaseRequest { need: needed, wish: needed.max(used.plus(need)?.plus(headroom)?), ..request })
+        let needed = request.ceiling.max(with_need);
+        Some(LeaseRequest { need: needed, wish: needed.max(wish), ..request })
     }
 
     /// The message that closes the lease; `None` where something runs on it, or there is none.
@@ -230,7 +238,7 @@ impl Book {
         let new = || Open { id: fresh, seq: 0, ceiling: Funds::ZERO, until: None, tight: false, closing: false };
         let open = self.open.get_or_insert_with(new);
         let keep = if open.tight { Funds::ZERO } else { half(idle) };
-        open.ceiling = open.ceiling.min(used.plus(keep)?);
+        open.ceiling = open.ceiling.min(used.plus(keep).unwrap_or(used));
         open.seq += 1;
         self.asked = Some((open.seq, now));
         Some(LeaseRequest {
@@ -253,7 +261,7 @@ impl Book {
         let least = times(need, FIRST_WISH);
         self.headroom = match self.since_answer(now) {
             _ if tight => self.headroom.min(self.taken.max(least)),
-            since if since < PACE => self.headroom.plus(self.headroom).unwrap_or(self.headroom).max(least),
+            since if since < PACE => times(self.headroom, 2).min(most()).max(least),
             _ => self.headroom.min(times(self.taken, 2)).max(least),
         };
     }
@@ -296,17 +304,22 @@ impl Book {
                 nothing
             }
             // What is lost may have been given to others; so nothing is admitted on it.
-            Ok(_) | Err(LedgerError::Refused(_)) => {
+            Err(LedgerError::Refused(Refusal::UnknownLease { .. })) => {
                 self.lost = true;
                 self.ended();
                 nothing
             }
-            Err(LedgerError::Unavailable(_)) => {
+            Ok(_) | Err(_) => {
                 open.closing = false;
                 Told { more_elsewhere: true, ..nothing }
             }
         }
     }
+}
+
+/// A million dollars: no wish is larger, however often it is doubled.
+fn most() -> Funds {
+    Funds { usd: schemas::Usd::from_pico(1_000_000_000_000_000_000), plan_tokens: 1 << 50 }
 }
 
 fn half(funds: Funds) -> Funds {

@@ -181,7 +181,12 @@ impl Meter {
     pub(crate) async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let ending = self.admitted.within_the_hold(ending);
         let told = self.told.take();
-        let finished = self.record(ending).await;
+        // Another request may go on under this one's id where it comes with an Idempotency-Key: what is charged then must not
+        // be a repeat of what was not.
+        let attempts = told.is_some() && ending.recorded() == Recorded::Free;
+        let id =
+            if attempts { self.recorder.context.new_id() } else { self.admitted.request_id.derive("usage.recorded") };
+        let finished = self.record(EventId(id), ending).await;
         if let Some(told) = told {
             let recorded = if finished.is_err() { Recorded::Unknown } else { ending.recorded() };
             let _ = told.set(recorded);
@@ -189,9 +194,9 @@ impl Meter {
         finished
     }
 
-    async fn record(mut self, ending: Ending) -> Result<Usd, NotDurable> {
+    async fn record(mut self, id: EventId, ending: Ending) -> Result<Usd, NotDurable> {
         let cost = cost(&ending.tokens, &self.admitted.price, self.hold.funds().plan_tokens);
-        let event = self.event(ending, cost);
+        let event = Event { id, ..self.event(ending, cost) };
         let payload = match event.encode() {
             Ok(payload) => Bytes::from(payload),
             Err(error) => {

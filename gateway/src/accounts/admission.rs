@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use schemas::LeaseId;
-use schemas::api::{AccountView, Funds, LeaseRequest};
+use schemas::api::{AccountView, Funds, LeaseRequest, Refusal};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -80,7 +80,7 @@ impl Account {
         let mut pause = ASK_AGAIN_AFTER;
         let mut ask_at = since;
         let mut need = want(&self.view());
-        let mut any = false;
+        let (mut any, mut exact) = (false, false);
         let mut told = Told { short: false, free: Funds::ZERO, more_elsewhere: true };
         loop {
             let changed = self.changed.notified();
@@ -94,11 +94,18 @@ impl Account {
             // All that could be had by asking for exactly that.
             let could = told.free.plus(available).and_then(decide).filter(|decided| decided.full || any);
             match could {
+                _ if now >= since + ANY_WITHIN => {
+                    return Err(self.too_little(available.plus(told.free).unwrap_or(available)));
+                }
                 Some(decided) if told.short => {
                     need = decided.funds;
-                    ask_at = now;
+                    // Others may have taken it meanwhile: the first time at once, then no faster than usual.
+                    if !exact {
+                        ask_at = now;
+                    }
+                    exact = true;
                 }
-                _ if nothing_comes || now >= since + ANY_WITHIN => {
+                _ if nothing_comes => {
                     return Err(self.too_little(available.plus(told.free).unwrap_or(available)));
                 }
                 _ => {}
@@ -126,7 +133,11 @@ impl Account {
     }
 
     fn too_little(&self, available: Funds) -> NoFunds {
-        NoFunds::TooLittle { available, held: lock(&self.book).held() }
+        let book = lock(&self.book);
+        if book.is_lost() {
+            return NoFunds::Ledger(LedgerError::Unavailable("the lease is lost, and requests still run on it".into()));
+        }
+        NoFunds::TooLittle { available, held: book.held() }
     }
 
     /// Holds what is decided, where that is all that is asked for or `any` will do; else tells what there is.
@@ -207,8 +218,11 @@ impl Unheard<'_> {
                 self.account.renew_view(grant.account);
                 Ok(told)
             }
-            // Another lease is opened next.
-            Err(LedgerError::Refused(_)) => Ok(Told { short: false, more_elsewhere: true, ..told }),
+            // Another lease is opened next, or the same message is sent under a later number.
+            Err(LedgerError::Refused(Refusal::UnknownLease { .. } | Refusal::StaleLease { .. })) => {
+                Ok(Told { short: false, more_elsewhere: true, ..told })
+            }
+            Err(LedgerError::Refused(refusal)) => Err(LedgerError::Unavailable(refusal.to_string())),
             Err(error) => Err(error),
         };
         self.account.changed.notify_waiters();

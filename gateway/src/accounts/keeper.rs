@@ -20,6 +20,7 @@ const CLOSE_AFTER: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 16;
 /// How long a stop waits for its leases to be closed. The next run closes what is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+const CLOSE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Keeps a gateway's leases until it is dropped or closed.
@@ -48,14 +49,7 @@ impl Keeper {
     /// Closes every lease that nothing runs on: after the last request.
     pub async fn close(&self) {
         let all = self.accounts.all();
-        let close = stream::iter(all).for_each_concurrent(AT_ONCE, |account| async move {
-            let now = Instant::now();
-            let close = lock(&account.book).close(now, account.lessee.sender, account.id());
-            if let Some(close) = close {
-                // What could not be closed is closed by the next run.
-                let _ = account.send(close).await;
-            }
-        });
+        let close = stream::iter(all).for_each_concurrent(AT_ONCE, close);
         if timeout(CLOSE_WITHIN, close).await.is_err() {
             tracing::warn!("not all leases could be closed; the next start closes them");
         }
@@ -72,6 +66,17 @@ impl Keeper {
                 Err(error) => tracing::warn!(%error, "leases of earlier runs can't be closed yet; trying again"),
             }
             sleep(TRY_AGAIN_AFTER).await;
+        }
+    }
+}
+
+/// Closes a lease, once the message that is on its way is answered, and again where that goes wrong.
+async fn close(account: Arc<Account>) {
+    while !lock(&account.book).is_empty() {
+        let close = lock(&account.book).close(Instant::now(), account.lessee.sender, account.id());
+        match close {
+            Some(close) if account.send(close).await.is_ok() => {}
+            _ => sleep(CLOSE_AGAIN_AFTER).await,
         }
     }
 }

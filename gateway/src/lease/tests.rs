@@ -219,6 +219,38 @@ fn leases_that_do_not_last_grow_and_others_shrink() {
     assert_eq!(request.wish, request.ceiling);
 }
 
+/// Whoever waits polls, and a slow ledger must not make that a larger and larger wish.
+#[test]
+fn only_what_is_sent_makes_the_wish_grow() {
+    let now = Instant::now();
+    let mut book = granted(now, "4");
+    let sent = ask(&mut book, now, "1").unwrap();
+    for _ in 0..100 {
+        assert!(ask(&mut book, now, "1").is_none());
+    }
+    book.answered(now, &sent, &grant(&sent, sent.wish));
+    let next = ask(&mut book, now, "1").unwrap();
+    assert_eq!(next.wish.less(next.spent).less(usd("1")), usd("12"));
+    // Nor does doubling ever leave the range of money.
+    for _ in 0..100 {
+        book.answered(now, &next, &Err(LedgerError::Unavailable("away".into())));
+        let Some(next) = ask(&mut book, now, "1") else { break };
+        assert!(next.wish.usd.in_range(), "{:?}", next.wish);
+        book.answered(now, &next, &grant(&next, next.wish));
+    }
+}
+
+/// A refusal that does not say that the lease is gone leaves it as it is.
+#[test]
+fn a_message_that_is_refused_for_itself_loses_nothing() {
+    let now = Instant::now();
+    let mut book = granted(now, "4");
+    let request = ask(&mut book, now, "1").unwrap();
+    let refusal = Refusal::Invalid { field: "lease".into(), detail: "d".into() };
+    book.answered(now, &request, &Err(LedgerError::Refused(refusal)));
+    assert!(!book.is_lost() && book.available(now) == usd("2"));
+}
+
 #[test]
 fn times_to_renew_and_to_close() {
     let now = Instant::now();
