@@ -33,7 +33,7 @@ use crate::app::{App, not_recordable};
 use crate::error::ApiError;
 use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
-use crate::upstream::{CallError, Upstream};
+use crate::upstream::{CallError, Sent, Upstream};
 use crate::{auth, body, idempotency};
 use request::{CompletionRequest, WorstCase};
 use route::{Route, Routes};
@@ -184,7 +184,12 @@ async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Re
 fn routes(app: &App, model: &Model, request: &CompletionRequest, worst: &WorstCase) -> Result<Routes, ApiError> {
     let mut routes = model.routes().map(|(upstream, model)| {
         let upstream = app.upstreams.get(upstream).cloned().ok_or_else(ApiError::internal)?;
-        Ok(Route { upstream, model: model.to_owned(), body: request.upstream_body(model, worst)? })
+        Ok(Route {
+            upstream,
+            model: model.to_owned(),
+            body: request.upstream_body(model, worst)?,
+            sent: Sent::default(),
+        })
     });
     let first = routes.next().ok_or_else(ApiError::internal)??;
     Ok(Routes::new(first, routes.collect::<Result<_, ApiError>>()?))
@@ -261,9 +266,9 @@ impl Job {
         let _ = reply.send(answer);
     }
 
-    /// Records that the client went away before it saw anything. `asked` is whether an upstream had the prompt.
-    async fn gone(self, asked: bool, reply: Reply) {
-        let ending = match asked {
+    /// Records that the client went away before it saw anything: charged where the upstream that was to answer has the prompt.
+    async fn gone(self, reply: Reply) {
+        let ending = match self.routes.current().sent.is_sent() {
             true => charge::estimated(Outcome::ClientGone, self.prompt_tokens().await, 0, self.meter.held()),
             false => Ending::free(Outcome::ClientGone),
         };

@@ -1,12 +1,14 @@
 //! OpenAI-compatible servers that answer, and how one is called.
 
+mod sent;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -15,6 +17,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use schemas::config::{Secret, Upstream as UpstreamConfig};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
+
+pub(crate) use self::sent::Sent;
+use self::sent::Watched;
 
 /// The most bytes of an error answer that are read.
 const MAX_ERROR_BYTES: usize = 1 << 20;
@@ -29,7 +34,7 @@ pub struct Upstream {
     authorization: Option<HeaderValue>,
     first_token_timeout: Duration,
     idle_timeout: Duration,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Watched>,
 }
 
 /// An upstream's configuration makes no sense.
@@ -169,13 +174,13 @@ impl Upstream {
 
     /// Sends a completion request and waits for the head of the answer, `by` that time at the latest. Nothing of the client's own headers is sent:
     /// neither its key nor its cookies are an upstream's business.
-    pub(crate) async fn complete(&self, body: Bytes, by: Instant) -> Result<UpstreamAnswer, CallError> {
+    pub(crate) async fn complete(&self, body: Bytes, sent: &Sent, by: Instant) -> Result<UpstreamAnswer, CallError> {
         let mut request = Request::post(self.completions.clone()).header(header::CONTENT_TYPE, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request
-            .body(Full::new(body))
+            .body(sent.watch(body))
             .map_err(|error| CallError::Unreachable { detail: error.to_string(), connected: false })?;
         let first_token_by = by.min(Instant::now() + self.first_token_timeout);
         let response = match timeout_at(first_token_by, self.client.request(request)).await {

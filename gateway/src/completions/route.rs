@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use crate::upstream::{CallError, Upstream};
+use crate::upstream::{CallError, Sent, Upstream};
 
 /// How long an upstream that could not be connected to rests before it is tried once more.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
@@ -21,6 +21,8 @@ pub(crate) struct Route {
     /// What it calls the model.
     pub(crate) model: String,
     pub(crate) body: Bytes,
+    /// Whether it was sent that.
+    pub(crate) sent: Sent,
 }
 
 /// The upstreams of one request, best first; never empty.
@@ -51,6 +53,7 @@ impl Routes {
         let give_up = Instant::now() + within;
         let mut asked = ask(&self.routes[0], give_up).await;
         if matches!(&asked, Err(CallError::Unreachable { connected: false, .. })) {
+            self.routes[0].sent.forget();
             sleep(RECONNECT_AFTER).await;
             asked = ask(&self.routes[0], give_up).await;
         }
@@ -61,6 +64,8 @@ impl Routes {
             }
             let (failed, next) = (self.current().upstream.name(), route.upstream.name());
             tracing::warn!(upstream = failed, %error, next, "the next upstream is asked");
+            // An attempt that failed costs nothing, also where the client goes away before the next one.
+            self.current().sent.forget();
             self.current.store(at, Ordering::Relaxed);
             asked = ask(route, give_up).await;
         }
@@ -87,7 +92,7 @@ mod tests {
             idle_timeout_ms: 1,
         };
         let upstream = Arc::new(Upstream::new(&config, None).unwrap());
-        Route { upstream, model: name.to_owned(), body: Bytes::new() }
+        Route { upstream, model: name.to_owned(), body: Bytes::new(), sent: Sent::default() }
     }
 
     fn status(status: u16) -> CallError {

@@ -54,7 +54,7 @@ struct Begun {
 
 pub(super) async fn run(job: Job, mut reply: Reply) {
     if reply.is_closed() {
-        return job.gone(false, reply).await;
+        return job.gone(reply).await;
     }
     let terms = Terms {
         model: job.meter.admitted().model.clone(),
@@ -67,7 +67,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
         begun = job.routes.ask(|route, by| begin(route, by, &terms)) => Some(begun),
     };
     let Begun { mut source, mut relay, first, end } = match begun {
-        None => return job.gone(true, reply).await,
+        None => return job.gone(reply).await,
         Some(Err(error)) => return job.refused(error, reply).await,
         Some(Ok(begun)) => begun,
     };
@@ -84,7 +84,7 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
 
 /// Calls an upstream and waits for its first token.
 async fn begin(route: &Route, by: Instant, terms: &Terms) -> Result<Begun, CallError> {
-    let answer = route.upstream.complete(route.body.clone(), by).await?;
+    let answer = route.upstream.complete(route.body.clone(), &route.sent, by).await?;
     let mut source = Source { answer, splitter: SseSplitter::default(), ended: false };
     let mut relay = Relay::new(terms.clone(), route.model.clone());
     let (first, end) = first_bytes(&mut source, &mut relay).await?;

@@ -29,21 +29,21 @@ struct Answered {
 
 pub(super) async fn run(job: Job, mut reply: Reply) {
     if reply.is_closed() {
-        return job.gone(false, reply).await;
+        return job.gone(reply).await;
     }
     let answered = tokio::select! {
         () = reply.closed() => None,
         answered = job.routes.ask(ask) => Some(answered),
     };
     match answered {
-        None => job.gone(true, reply).await,
+        None => job.gone(reply).await,
         Some(Err(error)) => job.refused(error, reply).await,
         Some(Ok(answered)) => settle(job, reply, answered).await,
     }
 }
 
 async fn ask(route: &Route, by: Instant) -> Result<Answered, CallError> {
-    let mut answer = route.upstream.complete(route.body.clone(), by).await?;
+    let mut answer = route.upstream.complete(route.body.clone(), &route.sent, by).await?;
     let text = read(&mut answer).await?;
     if Answer::parse(&text).is_none_or(|answer| !answer.is_completion()) {
         return Err(CallError::NoAnswer("answered without a completion".to_owned()));
