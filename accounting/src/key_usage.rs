@@ -6,8 +6,8 @@ use schemas::{Month, Timestamp, Usd};
 
 const MICROS_A_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
-/// Adds the cost of a request. One that comes late, of a day or month that is over, does not count any more: what it was of
-/// is not limited any more.
+/// Adds the cost of a request. One that comes late, of a day or month that is over, counts in the open one: else a single
+/// event of a clock that is ahead would keep all others from being counted.
 pub fn add(used: Option<KeyUsed>, time: Timestamp, cost: Usd) -> KeyUsed {
     let (day, month) = (day(time), Month::holding(time));
     let Some(before) = used else {
@@ -16,12 +16,12 @@ pub fn add(used: Option<KeyUsed>, time: Timestamp, cost: Usd) -> KeyUsed {
     // A sum beyond exact money stays what it was, which is beyond every limit.
     let plus = |sum: Usd| sum.checked_add(cost).unwrap_or(sum);
     let (day, usd_in_day) = match day.cmp(&before.day) {
-        std::cmp::Ordering::Less => (before.day, before.usd_in_day),
+        std::cmp::Ordering::Less => (before.day, plus(before.usd_in_day)),
         std::cmp::Ordering::Equal => (day, plus(before.usd_in_day)),
         std::cmp::Ordering::Greater => (day, cost),
     };
     let (month, usd_in_month) = match month.cmp(&before.month) {
-        std::cmp::Ordering::Less => (before.month, before.usd_in_month),
+        std::cmp::Ordering::Less => (before.month, plus(before.usd_in_month)),
         std::cmp::Ordering::Equal => (month, plus(before.usd_in_month)),
         std::cmp::Ordering::Greater => (month, cost),
     };
@@ -67,10 +67,10 @@ mod tests {
         check("2026-11-29T23:59:59.999999Z", "1", "1", "1");
         check("2026-11-30T00:00:00Z", "2", "2", "3");
         check("2026-11-30T23:59:59.999999Z", "0.000000000001", "2.000000000001", "3.000000000001");
-        // Late: its day is over, its month is not.
-        check("2026-11-29T12:00:00Z", "4", "2.000000000001", "7.000000000001");
+        // Late: its day is over, and it counts in the open one.
+        check("2026-11-29T12:00:00Z", "4", "6.000000000001", "7.000000000001");
         check("2026-12-01T00:00:00Z", "8", "8", "8");
-        check("2026-11-30T23:00:00Z", "16", "8", "8");
+        check("2026-11-30T23:00:00Z", "16", "24", "24");
         assert_eq!(used.unwrap().usd_in_total, usd("31.000000000001"));
     }
 

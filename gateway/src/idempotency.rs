@@ -105,9 +105,17 @@ struct Once {
 impl Once {
     async fn run(mut self) {
         let wait = Duration::from_millis(self.app.idempotency.wait_ms);
+        let ledger = Arc::clone(&self.app.ledger);
+        let mut claiming = std::pin::pin!(claim::claim(&*ledger, self.claim, wait));
         let claimed = tokio::select! {
-            () = self.reply.closed() => return,
-            claimed = claim::claim(&*self.app.ledger, self.claim, wait) => claimed,
+            () = self.reply.closed() => {
+                // The claim may have been made already, and nobody would ever end it.
+                if let Ok(Claimed::Yours { .. }) = claiming.await {
+                    Claim::new(Arc::clone(&ledger), &self.claim).end(AnswerEnd::Free).await;
+                }
+                return;
+            }
+            claimed = &mut claiming => claimed,
         };
         let response = match claimed {
             Ok(Claimed::Yours { request_id }) => return self.make(request_id).await,
@@ -166,7 +174,7 @@ impl Once {
                 .and_then(|text| vault.seal(claim.answer_id, claim.holder, text))
                 .map_or(AnswerEnd::TooLarge, AnswerEnd::Keep),
         };
-        let mut ending = std::pin::pin!(held.end(end));
+        let mut ending = std::pin::pin!(held.during(held.end(end)));
         let ended = timeout(KEEP_WITHIN, &mut ending).await;
         last.send().await;
         if ended.is_err() {

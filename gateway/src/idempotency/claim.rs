@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::api::{AnswerEnd, AnswerEnded, ClaimAnswer, Claimed, EndAnswer, HoldAnswer};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ports::{Ledger, LedgerError};
 
@@ -55,15 +55,25 @@ impl Claim {
 
     async fn hold(&self) -> Infallible {
         let every = Duration::from_millis(self.hold.hold_ms.into()) / HOLDS;
+        let mut pause = every;
         loop {
-            sleep(every).await;
-            match self.ledger.hold_answer(self.hold).await {
-                Ok(true) => {}
-                Ok(false) => {
+            sleep(pause).await;
+            pause = every;
+            // One call that gets no answer must not cost the claim.
+            match timeout(every / 2, self.ledger.hold_answer(self.hold)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
                     tracing::warn!(holder = %self.hold.holder, "another request has taken over this one's answer");
                     std::future::pending::<()>().await;
                 }
-                Err(error) => tracing::warn!(%error, "the claim of an answer could not be held on to; trying again"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the claim of an answer could not be held on to; trying again");
+                    pause = RETRY_EVERY.min(every);
+                }
+                Err(_) => {
+                    tracing::warn!("the claim of an answer could not be held on to in time; trying again");
+                    pause = RETRY_EVERY.min(every);
+                }
             }
         }
     }
