@@ -89,14 +89,6 @@ impl<P: AsRef<[u8]>> Fold<P> {
         self.records.iter().map(|(record, _)| record)
     }
 
-    /// Leaves out records, as if the batch did not hold them; told are the place and, where it could be decoded, the event.
-    pub fn retain(&mut self, mut is_kept: impl FnMut(Offset, Option<&Event>) -> bool) {
-        self.records.retain(|(record, event)| {
-            let event = event.as_ref().map_or_else(|refused| refused.event.as_ref(), |told| Some(&told.event));
-            is_kept(record.offset, event)
-        });
-    }
-
     /// The accounts whose states [`Fold::apply`] needs.
     pub fn accounts(&self) -> BTreeSet<AccountId> {
         self.events().map(|event| event.subject).collect()

@@ -81,13 +81,27 @@ fn a_lease_gives_back_what_is_above_its_ceiling() {
 }
 
 #[test]
+fn what_is_reserved_and_what_may_come_back() {
+    let check = |spent: Funds, posted: Funds, reserved: Funds, idle: Funds| {
+        let lease = Lease { seq: 1, granted: funds("6", 60), spent, posted, closed: false };
+        assert_eq!((lease.reserved(), lease.idle()), (reserved, idle), "{spent:?} {posted:?}");
+    };
+    check(Funds::ZERO, Funds::ZERO, funds("6", 60), funds("6", 60));
+    check(funds("2", 20), Funds::ZERO, funds("6", 60), funds("4", 40));
+    check(funds("2", 20), funds("1", 10), funds("5", 50), funds("4", 40));
+    // What the gateway told is older than what has posted.
+    check(funds("1", 20), funds("2", 10), funds("4", 50), funds("4", 40));
+    check(funds("6", 60), funds("6", 60), Funds::ZERO, Funds::ZERO);
+}
+
+#[test]
 fn a_closed_lease_keeps_what_is_still_to_post() {
     let before = Lease { seq: 2, granted: funds("6", 60), spent: Funds::ZERO, posted: funds("1", 10), closed: false };
     let spent = funds("2", 20);
     let close = LeaseRequest { close: true, ..request(3, spent, spent, Funds::ZERO, Funds::ZERO) };
     let closed = renew(&Pool::default(), Some(&before), &close).unwrap();
     assert_eq!((closed.granted, closed.reserved(), closed.idle()), (spent, funds("1", 10), Funds::ZERO));
-    assert!(closed.closed && !closed.is_done());
+    assert!(closed.closed && !closed.is_done() && closed.seq == 3);
     assert!(Lease { posted: spent, ..closed }.is_done());
     assert!(!Lease { closed: false, posted: spent, ..closed }.is_done());
 }

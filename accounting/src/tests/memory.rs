@@ -23,8 +23,10 @@ impl Memory {
     /// one of the same commodity (I1, I2).
     pub(super) fn take(&mut self, partition: u32, records: &[Vec<u8>]) -> Vec<Entry> {
         let (first, chain) = self.heads.get(&partition).copied().unwrap_or((0, ChainHash::GENESIS.0));
+        let count = records.len() as u64;
         let records = (first..).zip(records).map(|(offset, payload)| RecordRef { offset: Offset(offset), payload });
         let fold = Fold::decode(records, |_| true);
+        assert!(fold.records().map(|record| record.offset.0).eq(first..first + count));
         let known = fold.accounts().iter().filter_map(|id| Some((*id, self.accounts.get(id)?.clone()))).collect();
         let posted = fold.event_ids().into_iter().filter_map(|id| Some((id, *self.posted.get(&id)?))).collect();
         let folded = fold.apply(known, posted, ChainHash(chain));
