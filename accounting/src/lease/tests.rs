@@ -95,6 +95,18 @@ fn what_is_reserved_and_what_may_come_back() {
 }
 
 #[test]
+fn what_is_left_to_grant_is_what_no_lease_reserves() {
+    let check = |has: Funds, elsewhere: Funds, lease: Lease, left: Funds| {
+        let pool = Pool { funds: has, reserved_elsewhere: elsewhere };
+        assert_eq!(free(&pool, &lease), left, "{pool:?} {lease:?}");
+    };
+    let lease = Lease { seq: 1, granted: funds("6", 60), posted: funds("1", 10), ..Lease::default() };
+    check(funds("20", 200), funds("4", 40), lease, funds("11", 110));
+    check(funds("20", 200), funds("4", 40), Lease::default(), funds("16", 160));
+    check(funds("8", 200), funds("4", 180), lease, Funds::ZERO);
+}
+
+#[test]
 fn a_closed_lease_keeps_what_is_still_to_post() {
     let before = Lease { seq: 2, granted: funds("6", 60), spent: Funds::ZERO, posted: funds("1", 10), closed: false };
     let spent = funds("2", 20);
