@@ -193,6 +193,13 @@ pub(super) fn usage(completion: u64) -> EventData {
     usage_at(dollar_price(), tokens, rating::cost(&tokens, &dollar_price()).unwrap())
 }
 
+/// The same usage, admitted on a lease.
+pub(super) fn on_lease(usage: EventData) -> EventData {
+    let EventData::UsageRecordedV2(mut data) = usage else { panic!("{usage:?}") };
+    data.lease_id = Some(schemas::LeaseId(Uuid::from_u128(8)));
+    EventData::UsageRecordedV2(data)
+}
+
 /// The same in the newer version of the event.
 pub(super) fn usage_v2(price: Price, tokens: TokenCounts) -> EventData {
     EventData::UsageRecordedV2(Box::new(UsageRecordedV2 {

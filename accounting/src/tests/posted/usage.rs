@@ -54,6 +54,14 @@ pub(super) fn usage_of_plan_tokens() {
     // What the plan covers moves no money, but stands on the statement.
     let covered = ["tokens:used:m > tokens:held 3 tokens_used"];
     check(&base, usage_v2(cents_price(), tokens(1, 0, 2)), &covered, "0", "10");
+    // On a lease that set one plan token aside, it is one, however many there are.
+    check(
+        &base,
+        on_lease(usage_v2(cents_price(), tokens(1, 0, 2))),
+        &["revenue:usage:m > liability:customer-credit 0.04 usage", "tokens:used:m > tokens:held 1 tokens_used"],
+        "-0.04",
+        "9.96",
+    );
     // Two uncached prompt tokens are covered before the cached one, which costs one cent.
     let mut history = base.to_vec();
     history.push(usage_v2(cents_price(), tokens(8, 0, 0)));
