@@ -20,7 +20,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
-use schemas::api::{AccountStatus, AccountView, Funds};
+use schemas::api::{AccountStatus, AccountView};
 use schemas::catalogue::Model;
 use schemas::event::Outcome;
 use schemas::{RequestId, Usd};
@@ -160,9 +160,9 @@ async fn admit(
 /// Holds the worst case: by the prompt's bytes where the account has several times that, else by its tokens, which takes time
 /// to count.
 async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Result<(Hold, WorstCase), ApiError> {
-    let (account, bytes) = (caller.account.view(), request.prompt_tokens_bound(model));
-    let there_is = Funds { usd: account.balance_usd, plan_tokens: account.plan_tokens };
-    let is_plenty = request.wanted(model, bytes, account.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
+    let (there_is, bytes) = (caller.account.there_is(), request.prompt_tokens_bound(model));
+    let is_plenty =
+        request.wanted(model, bytes, there_is.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
     let prompt = match is_plenty {
         true => bytes,
         false => {

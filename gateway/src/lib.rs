@@ -13,6 +13,8 @@ mod completions;
 mod context;
 pub mod demo;
 mod error;
+#[cfg(test)]
+mod fixtures;
 mod idempotency;
 mod invoices;
 mod json_edit;

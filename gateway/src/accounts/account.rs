@@ -51,6 +51,12 @@ impl Account {
         lock(&self.view).clone()
     }
 
+    /// What it had, as of its newest view.
+    pub(crate) fn there_is(&self) -> Funds {
+        let view = lock(&self.view);
+        Funds { usd: view.balance_usd, plan_tokens: view.plan_tokens }
+    }
+
     /// Up to where in the log it was folded, where it had plan tokens left then.
     pub(super) fn has_plan_tokens(&self) -> Option<Offset> {
         let view = lock(&self.view);

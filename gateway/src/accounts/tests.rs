@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::advance;
 use uuid::Uuid;
 
-use self::ledger::{ACCOUNT, MemoryLedger, view};
+use self::ledger::MemoryLedger;
 use super::*;
+use crate::fixtures::{ACCOUNT, view};
 
 fn usd(text: &str) -> Usd {
     text.parse().unwrap()

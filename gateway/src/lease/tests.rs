@@ -1,40 +1,15 @@
 use schemas::Usd;
-use schemas::api::{AccountStatus, AccountView};
-use schemas::catalogue::PlanTerms;
-use schemas::{Offset, PartitionId, Position};
 use uuid::Uuid;
 
 use super::*;
+use crate::fixtures::{ACCOUNT, view};
 
-const ACCOUNT: AccountId = AccountId(Uuid::from_u128(1));
 const SENDER: Sender = Sender { gateway_id: GatewayId(Uuid::from_u128(2)), run_id: RunId(Uuid::from_u128(3)) };
 const LEASE: LeaseId = LeaseId(Uuid::from_u128(4));
 const TTL_MS: u64 = 10_000;
 
 fn usd(text: &str) -> Funds {
     Funds { usd: text.parse().unwrap(), plan_tokens: 0 }
-}
-
-fn view() -> AccountView {
-    AccountView {
-        account_id: ACCOUNT,
-        status: AccountStatus::Active,
-        plan: PlanTerms {
-            id: "free".into(),
-            price_usd: Usd::ZERO,
-            tokens_per_month: 0,
-            rollover_tokens: 0,
-            requests_per_minute: 10,
-            max_in_flight: 2,
-            max_keys: None,
-            trial_credit_usd: Usd::ZERO,
-        },
-        balance_usd: Usd::ZERO,
-        plan_tokens: 0,
-        paid: false,
-        subscription: None,
-        version: Position { partition: PartitionId(0), offset: Offset(0) },
-    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a ledger answers")]
@@ -47,7 +22,7 @@ fn grant(request: &LeaseRequest, granted: Funds) -> Result<LeaseGrant, LedgerErr
         tight: !granted.covers(request.wish),
         free: Funds::ZERO,
         idle_elsewhere: Funds::ZERO,
-        account: view(),
+        account: view(0),
     })
 }
 

@@ -5,19 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use accounting::lease::{Lease, Pool, Refused, free, renew};
 use async_trait::async_trait;
+use schemas::LeaseId;
 use schemas::api::{
-    AccountStatus, AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer,
-    GrantCredit, Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey,
-    IssuedInvoices, IssuedKey, KeyInfo, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement,
-    StatementQuery,
+    AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer, GrantCredit,
+    Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices,
+    IssuedKey, KeyInfo, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
 };
-use schemas::catalogue::PlanTerms;
 use schemas::event::KeyLimits;
-use schemas::{LeaseId, PartitionId, Position};
 
 use super::*;
 
-pub(super) const ACCOUNT: AccountId = AccountId(Uuid::from_u128(1));
 const TTL_MS: u64 = 10_000;
 
 pub(super) struct MemoryLedger {
@@ -29,28 +26,6 @@ pub(super) struct MemoryLedger {
 struct Books {
     funds: Funds,
     leases: BTreeMap<LeaseId, Lease>,
-}
-
-pub(super) fn view(version: u64) -> AccountView {
-    AccountView {
-        account_id: ACCOUNT,
-        status: AccountStatus::Active,
-        plan: PlanTerms {
-            id: "free".into(),
-            price_usd: Usd::ZERO,
-            tokens_per_month: 0,
-            rollover_tokens: 0,
-            requests_per_minute: 10,
-            max_in_flight: 2,
-            max_keys: None,
-            trial_credit_usd: Usd::ZERO,
-        },
-        balance_usd: Usd::ZERO,
-        plan_tokens: 0,
-        paid: false,
-        subscription: None,
-        version: Position { partition: PartitionId(0), offset: Offset(version) },
-    }
 }
 
 impl MemoryLedger {
