@@ -10,6 +10,7 @@ use schemas::usage::Price;
 use schemas::{AccountId, Event, EventData, EventId, KeyId, LeaseId, RequestId, Timestamp, TokenCounts, Usd};
 use thiserror::Error;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::accounts::{Hold, Running};
 use crate::context::Context;
@@ -181,12 +182,9 @@ impl Meter {
     pub(crate) async fn finish(mut self, ending: Ending) -> Result<Usd, NotDurable> {
         let ending = self.admitted.within_the_hold(ending);
         let told = self.told.take();
-        // Another request may go on under this one's id where it comes with an Idempotency-Key: what is charged then must not
-        // be a repeat of what was not.
-        let attempts = told.is_some() && ending.recorded() == Recorded::Free;
-        let id =
-            if attempts { self.recorder.context.new_id() } else { self.admitted.request_id.derive("usage.recorded") };
-        let finished = self.record(EventId(id), ending).await;
+        let shared = told.is_some();
+        let id = event_id(self.admitted.request_id, shared, ending.recorded(), || self.recorder.context.new_id());
+        let finished = self.record(id, ending).await;
         if let Some(told) = told {
             let recorded = if finished.is_err() { Recorded::Unknown } else { ending.recorded() };
             let _ = told.set(recorded);
@@ -196,7 +194,7 @@ impl Meter {
 
     async fn record(mut self, id: EventId, ending: Ending) -> Result<Usd, NotDurable> {
         let cost = cost(&ending.tokens, &self.admitted.price, self.hold.funds().plan_tokens);
-        let event = Event { id, ..self.event(ending, cost) };
+        let event = self.event(id, ending, cost);
         let payload = match event.encode() {
             Ok(payload) => Bytes::from(payload),
             Err(error) => {
@@ -221,12 +219,22 @@ impl Meter {
         }
     }
 
-    fn event(&self, ending: Ending, cost: Cost) -> Event {
+    fn event(&self, id: EventId, ending: Ending, cost: Cost) -> Event {
         let recorder = &self.recorder;
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let times = Times { started_at: self.started_at, now: recorder.context.now(), duration_ms: elapsed };
         let (subject, lease) = (self.hold.account_id(), self.hold.lease_id());
-        event(&self.admitted, &recorder.source, (subject, lease), ending, cost, times)
+        event(&self.admitted, id, &recorder.source, (subject, lease), ending, cost, times)
+    }
+}
+
+/// The id of a request's terminal event: always the same, so that a charge posts once. Where the request came with an
+/// Idempotency-Key its id is `shared` with whoever goes on with it, so an ending that charges nothing has an id of its own:
+/// a charge that comes after it must not pass for its repeat.
+fn event_id(request: RequestId, shared: bool, recorded: Recorded, fresh: impl FnOnce() -> Uuid) -> EventId {
+    match recorded {
+        Recorded::Free if shared => EventId(fresh()),
+        _ => EventId(request.derive("usage.recorded")),
     }
 }
 
@@ -256,6 +264,7 @@ struct Times {
 
 fn event(
     admitted: &Admitted,
+    id: EventId,
     source: &str,
     (subject, lease_id): (AccountId, LeaseId),
     ending: Ending,
@@ -263,7 +272,7 @@ fn event(
     times: Times,
 ) -> Event {
     Event {
-        id: EventId(admitted.request_id.derive("usage.recorded")),
+        id,
         source: source.to_owned(),
         subject,
         time: times.now,
@@ -289,8 +298,6 @@ fn event(
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
@@ -321,6 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn a_free_ending_leaves_the_id_of_a_shared_request_to_its_charge() {
+        let (request, fresh) = (RequestId(Uuid::from_u128(1)), Uuid::from_u128(2));
+        let charge = EventId(request.derive("usage.recorded"));
+        let check = |shared, recorded, expected| {
+            assert_eq!(event_id(request, shared, recorded, || fresh), expected, "{shared} {recorded:?}");
+        };
+        check(true, Recorded::Free, EventId(fresh));
+        for recorded in [Recorded::Charged, Recorded::Unknown] {
+            check(true, recorded, charge);
+            check(false, recorded, charge);
+        }
+        check(false, Recorded::Free, charge);
+    }
+
+    #[test]
     fn the_largest_event_fits_its_room() {
         let check = |names: &str| {
             let price = |digits: &str| digits.parse().unwrap();
@@ -343,7 +365,7 @@ mod tests {
             let usd = "-8999999.999999999999".parse().unwrap();
             let cost = Cost { list_usd: usd, funding: Funding { plan_tokens: most, credit_usd: usd } };
             let ids = (AccountId(Uuid::max()), LeaseId(Uuid::max()));
-            let event = event(&admitted, names, ids, ending, cost, times).encode().unwrap();
+            let event = event(&admitted, EventId(Uuid::max()), names, ids, ending, cost, times).encode().unwrap();
             let room = room_bytes(3 * names.len());
             assert!(event.len() <= room, "{} bytes in a room of {room}", event.len());
         };
