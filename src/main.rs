@@ -15,6 +15,7 @@ mod outside;
 mod print;
 mod ready;
 mod rebuild;
+mod run_id;
 mod services;
 mod shutdown;
 mod stores;

@@ -200,7 +200,7 @@ impl GatewayRow {
     }
 }
 
-fn funds(usd: Money, tokens: i64) -> Result<Funds, StoreError> {
+pub(super) fn funds(usd: Money, tokens: i64) -> Result<Funds, StoreError> {
     Ok(Funds { usd: usd.0, plan_tokens: count(tokens)? })
 }
 
