@@ -67,7 +67,7 @@ pub(super) async fn a_second_charge_of_a_request_is_drawn_from_its_lease_once(st
     renewed(&stage, &close).await;
     assert_eq!((leases(&stage).await.len(), held(&stage, account).await[1]), (1, funds("1.75", 190)));
     assert_eq!(
-        (repeats(&stage).await, stage.rows("SELECT {hex:event_id} FROM repeated_charges").await.len()),
+        (repeats(&stage).await, stage.rows("SELECT {id:event_id} FROM repeated_charges").await.len()),
         (vec![], 1)
     );
     stage.apply(HERE, &[second]).await;
