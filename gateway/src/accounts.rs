@@ -118,7 +118,7 @@ impl Known {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds funds of must be found again by the next request.
             self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
-            self.limited.forget_idle();
+            self.limited.forget_idle(lessee.context.now());
         }
         let new = || Arc::new(Account::new(view.account.clone(), Arc::clone(lessee)));
         let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();
