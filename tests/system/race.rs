@@ -149,6 +149,7 @@ async fn the_last_cent_is_spent_once() {
         [system.address.as_str()].into_iter().chain(others.iter().map(|other| other.address.as_str())).collect();
     let (account, clients) = poor_account(&system, &addresses).await;
     let raced = Raced::run(&clients).await;
+    println!("{}", raced.told);
 
     let cent: Decimal = CENT.parse().unwrap();
     assert!(raced.spent <= cent, "{} of {cent} was spent", raced.spent);
@@ -176,6 +177,7 @@ async fn counters_in_each_process_overspend() {
     let addresses: Vec<&str> = gateways.iter().map(|gateway| gateway.address.as_str()).collect();
     let (account, clients) = poor_account(&system, &addresses).await;
     let raced = Raced::run(&clients).await;
+    println!("{}", raced.told);
 
     let cent: Decimal = CENT.parse().unwrap();
     assert!(raced.spent > cent, "{} of {cent} was spent", raced.spent);
@@ -200,6 +202,7 @@ struct Raced {
     spent: Decimal,
     /// Of that, what was asked for before the first refusal.
     before: Decimal,
+    told: String,
 }
 
 impl Raced {
@@ -213,14 +216,14 @@ impl Raced {
         let first_refusal = logs.iter().filter_map(|log| log.refused_at).min().expect("a refusal");
         let spent = answers().map(|(_, cost)| *cost).sum();
         let before = answers().filter(|(asked, _)| *asked < first_refusal).map(|(_, cost)| *cost).sum();
-        println!(
+        let told = format!(
             "race: {how_many} clients, 4 gateways, {} answers in {took:.1?}; spent {spent} of {CENT} ({} %), {} % asked \
              for before the first refusal",
             answers().count(),
             percent(spent),
             percent(before),
         );
-        Self { spent, before }
+        Self { spent, before, told }
     }
 }
 
