@@ -15,6 +15,7 @@ mod invoices;
 mod key_limits;
 mod kills;
 mod limits;
+mod metrics;
 mod outcomes;
 mod own_log;
 mod proxy;
