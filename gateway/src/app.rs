@@ -1,6 +1,7 @@
 //! What all handlers share, and the routes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use schemas::RequestId;
 use schemas::catalogue::Catalogue;
 use schemas::config::{Idempotency, Secret};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Accounts, Identity, Keeper};
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::error::{ApiError, ErrorCode};
 use crate::meter::Recorder;
 use crate::metrics::{Metrics, Refresh};
-use crate::ports::{Ledger, UsageStats};
+use crate::ports::{Ledger, LedgerError, UsageStats};
 use crate::upstream::Upstreams;
 use crate::usage_log::{Recording, Refused, UsageLog};
 use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
@@ -159,11 +160,17 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
     response
 }
 
-/// Whether requests would be answered: whether the ledger can be asked, and usage recorded.
+/// How long the ledger may take to say that it is ready: whoever asks here does not wait for ever.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
+/// Whether requests would be answered: whether the ledger could lease funds, and usage be recorded.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if let Err(error) = app.ledger.find_key(schemas::event::KeyHash([0; 32])).await {
+    let late = || LedgerError::Unavailable(format!("no answer within {READY_WITHIN:?}"));
+    if let Err(error) = timeout(READY_WITHIN, app.ledger.ready()).await.unwrap_or_else(|_| Err(late())) {
+        // The route is open to everybody: the details are for the log.
         tracing::warn!(%error, "not ready");
-        return ApiError::unavailable("The ledger can't be reached.").into_response();
+        let message = "The ledger can't be reached, or can't lease funds now. The gateway's log says why.";
+        return ApiError { code: "ledger_not_ready", ..ApiError::unavailable(message) }.into_response();
     }
     match app.recorder.reserve().await {
         Ok(_) => "ready\n".into_response(),

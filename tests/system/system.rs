@@ -80,10 +80,16 @@ impl System {
 
     /// Everything in one process, with this `modelhub.toml`; without limits of requests unless it has plans.
     pub(crate) async fn embedded_with(configuration: &str) -> Self {
+        Self::embedded_with_variables(configuration, &[]).await
+    }
+
+    /// The same with these variables beside the usual ones.
+    pub(crate) async fn embedded_with_variables(configuration: &str, variables: &[(&str, &str)]) -> Self {
         let folder = folder_with(configuration);
         let address = loopback();
         let metrics = ("MODELHUB_METRICS__LISTEN".to_owned(), ANY_PORT.to_owned());
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), metrics, by_hand()];
+        let mut environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), metrics, by_hand()];
+        environment.extend(variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), engines: None };
         system.start("serve", address).await;
         system

@@ -14,8 +14,8 @@ use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 pub(super) use self::adapter::lease_store;
 pub(super) use self::rows::{
     END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
-    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE,
-    UPSERT, beyond, failed, has, sum_up, tokens,
+    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, REFOLDING,
+    RESERVE, UPSERT, beyond, failed, has, sum_up, tokens,
 };
 use super::StoreError;
 
@@ -80,6 +80,9 @@ pub trait LeaseStore {
     /// Makes sure that nothing is granted in a partition of which nothing is folded before it is folded up to here, where the
     /// log ends: what an account has is not known before that.
     async fn floor(&self, ends: &[(PartitionId, Offset)]) -> Result<(), StoreError>;
+
+    /// The first partition that is not folded yet up to where something may be granted in it.
+    async fn refolding(&self) -> Result<Option<PartitionId>, StoreError>;
 
     /// Every gateway that has leases.
     async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError>;
