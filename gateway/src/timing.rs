@@ -36,7 +36,7 @@ impl Timing {
     }
 
     /// From the request to the first token of a stream.
-    pub(crate) fn to_first_token(&self) -> Option<Duration> {
+    pub(crate) fn to_first_token(self) -> Option<Duration> {
         Some(self.first_token? - self.begun)
     }
 
