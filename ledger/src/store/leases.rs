@@ -103,6 +103,9 @@ pub trait LeaseStore {
     /// log ends: what an account has is not known before that.
     async fn floor(&self, ends: &[(PartitionId, Offset)]) -> Result<(), StoreError>;
 
+    /// The first partition that is not folded yet up to where something may be granted in it.
+    async fn refolding(&self) -> Result<Option<PartitionId>, StoreError>;
+
     /// Every gateway that has leases; the ledger's own are none's.
     async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError>;
 }

@@ -88,6 +88,12 @@ macro_rules! lease_store {
                 Ok(())
             }
 
+            async fn refolding(&self) -> Result<Option<PartitionId>, StoreError> {
+                let first: Option<i64> =
+                    query_scalar(leases::REFOLDING).fetch_optional(&self.$pool).await.map_err(failed)?;
+                first.map(read::partition).transpose()
+            }
+
             async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError> {
                 let rows: Vec<GatewayRow> = query_as(leases::GATEWAYS)
                     .bind(GatewayId::LEDGER.0)

@@ -19,11 +19,11 @@ pub(in crate::store) const POSITION: &str = "SELECT next_offset FROM positions W
 
 pub(in crate::store) const FLOOR: &str = "SELECT next_offset FROM lease_floors WHERE partition_no = $1";
 
-/// Whether any partition is not folded yet to where it was.
 pub(in crate::store) const REFOLDING: &str = "\
-    SELECT lease_floors.partition_no FROM lease_floors
-    LEFT JOIN positions ON positions.partition_no = lease_floors.partition_no
-    WHERE COALESCE(positions.next_offset, 0) < lease_floors.next_offset LIMIT 1";
+    SELECT lease_floors.partition_no
+    FROM lease_floors LEFT JOIN positions ON positions.partition_no = lease_floors.partition_no
+    WHERE COALESCE(positions.next_offset, 0) < lease_floors.next_offset
+    ORDER BY lease_floors.partition_no LIMIT 1";
 
 pub(in crate::store) const FLOOR_OF_NEW: &str = "\
     INSERT INTO lease_floors (partition_no, next_offset)
