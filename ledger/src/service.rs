@@ -10,6 +10,7 @@ mod leases;
 mod open;
 mod outcome;
 mod own_log;
+mod plan_charge;
 mod questions;
 mod renewals;
 #[cfg(test)]
