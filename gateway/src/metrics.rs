@@ -135,7 +135,7 @@ impl Metrics {
             model.ended(ended);
         }
         self.whole[usize::from(ended.stream)].observe(timing.whole(now).as_secs_f64());
-        if let Some(waited) = timing.first_token_after() {
+        if let Some(waited) = timing.to_first_token() {
             self.first_token.observe(waited.as_secs_f64());
         }
         if let Some(added) = timing.added(now) {

@@ -61,7 +61,7 @@ pub(crate) fn ended(end: &End<'_>, now: Instant) {
         credit_usd = %end.credit_usd,
         recorded = end.recorded,
         ms = ms(timing.whole(now)),
-        first_token_ms = timing.first_token_after().map(ms),
+        first_token_ms = timing.to_first_token().map(ms),
         "request"
     );
 }

@@ -36,7 +36,7 @@ impl Timing {
     }
 
     /// From the request to the first token of a stream.
-    pub(crate) fn first_token_after(&self) -> Option<Duration> {
+    pub(crate) fn to_first_token(self) -> Option<Duration> {
         Some(self.first_token? - self.begun)
     }
 
@@ -64,7 +64,7 @@ mod tests {
         let check = |timing: &Timing, now, whole: u64, first: Option<u64>, added: Option<u64>| {
             let ms = Duration::from_millis;
             assert_eq!(
-                (timing.whole(at(now)), timing.first_token_after(), timing.added(at(now))),
+                (timing.whole(at(now)), timing.to_first_token(), timing.added(at(now))),
                 (ms(whole), first.map(ms), added.map(ms)),
                 "{timing:?}"
             );

@@ -93,7 +93,7 @@ impl Ledger {
             let _turn = self.turn(account_id).await;
             match self.settle(event_id, account_id, record, "subscription").await {
                 Ok(_) => {
-                    info!(event = %event_id, account = %account_id, "a plan's price that was set aside is charged")
+                    info!(event = %event_id, account = %account_id, "a plan's price that was set aside is charged");
                 }
                 Err(error) => {
                     warn!(event = %event_id, account = %account_id, %error, "a plan's price that was set aside");
