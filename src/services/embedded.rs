@@ -19,7 +19,7 @@ use super::shared;
 use crate::adapters::{InProcessLedger, InProcessPostings, StoreStats};
 use crate::config::Loaded;
 use crate::data_dir::{Control, DataDir, fresh_secret};
-use crate::metrics::{Batches, Lag, LedgerPositions, Metrics, Positions, UsagePositions};
+use crate::metrics::{Batches, Lag, Leased, LedgerPositions, Metrics, Positions, UsagePositions};
 use crate::{demo_account, outside, run_id, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
@@ -79,6 +79,7 @@ impl Embedded {
             apply_timeout: ledger::APPLY_TIMEOUT,
             lease_ttl: ledger::LEASE_TTL,
         }));
+        metrics.probe(Leased::new(&metrics.registry, ledger.clone())?);
         ledger.is_of_its_log().await.context("log.sqlite and ledger.sqlite")?;
         let group = "ledger".to_owned();
         let mut consumer = shared::consumer(log.clone(), group, ledger_sink, stop.clone(), lost.clone());
