@@ -252,6 +252,7 @@ impl Book {
             need: open.ceiling,
             wish: open.ceiling,
             close: false,
+            requests: None,
         })
     }
 
