@@ -17,7 +17,7 @@ impl Ledger {
     pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
         let LeaseRequest { account_id, lease_id, seq, wish, .. } = request;
         match self.parts.store.lease(&request, self.parts.outside.now()).await? {
-            Leased::Renewed { lease, free, idle_elsewhere, account } => Ok(LeaseGrant {
+            Leased::Renewed { lease, free, idle_elsewhere, account, requests } => Ok(LeaseGrant {
                 lease_id,
                 seq,
                 granted: lease.granted,
@@ -26,6 +26,7 @@ impl Ledger {
                 free,
                 idle_elsewhere,
                 account: *account,
+                requests,
             }),
             Leased::NoAccount => Err(Refusal::UnknownAccount { account: account_id.to_string() }.into()),
             Leased::Refused(Refused::Stale, last) => {

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use accounting::lease::{Lease, Refused};
 use async_trait::async_trait;
-use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest};
+use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest, ShareGrant};
 use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 
 pub(super) use self::adapter::lease_store;
 pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
+    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FORGET_SHARES, FundsRow, GATEWAYS,
     GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE,
-    UPSERT, beyond, failed, has, sum_up, tokens,
+    SHARES, UPSERT, UPSERT_SHARES, beyond, failed, has, sum_up, tokens,
 };
 use super::StoreError;
 
@@ -32,6 +32,8 @@ pub enum Leased {
         idle_elsewhere: Funds,
         /// The account.
         account: Box<AccountView>,
+        /// What its gateway may admit, where it asked for that.
+        requests: Option<ShareGrant>,
     },
     /// It must not change anything.
     Refused(Refused, Option<u64>),
@@ -68,7 +70,8 @@ pub struct Draw {
 /// Leases: kept by a reset, because the log does not hold them.
 #[async_trait]
 pub trait LeaseStore {
-    /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
+    /// Decides on a gateway's message (`accounting::lease::renew`, and `accounting::request_shares` for its share of the
+    /// account's requests) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
     /// The partitions of the leases that runs of a gateway before the one named have left.

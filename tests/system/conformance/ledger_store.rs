@@ -15,6 +15,7 @@ mod leases;
 mod quarantine;
 mod reads;
 mod renewals;
+mod request_shares;
 mod reset;
 mod snapshot;
 mod stage;
@@ -88,6 +89,9 @@ suite! {
     lease_ends::a_dead_runs_leases_end_when_the_log_is_folded_that_far,
     lease_ends::a_dead_runs_leases_end_at_once_where_it_is_folded_that_far,
     lease_resets::a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_again,
+    request_shares::shares_of_requests_never_exceed_the_limits,
+    request_shares::a_message_that_must_not_count_changes_no_share,
+    request_shares::shares_end_by_the_clock_and_outlast_a_reset,
     lease_resets::a_lease_that_ends_in_a_reset_is_gone_when_it_is_folded_that_far,
     snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
     snapshot::rows_come_in_parts_in_log_order,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use accounting::lease::{Lease, Pool, Refused, free, renew};
+use accounting::request_shares::RequestShares;
 use rust_decimal::Decimal;
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
 use sqlx::{PgConnection, Postgres, query, query_as, query_scalar};
 use uuid::Uuid;

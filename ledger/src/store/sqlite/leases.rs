@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use accounting::AccountState;
 use accounting::lease::{Lease, Pool, Refused, free, renew};
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use accounting::request_shares::RequestShares;
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
 use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;
