@@ -100,6 +100,7 @@ pub fn build(parts: Parts) -> Gateway {
 fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(completions::create))
+        .route("/v1/quote", post(completions::quote::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))

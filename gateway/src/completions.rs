@@ -5,6 +5,7 @@ mod answer;
 mod charge;
 mod output;
 mod prompt;
+pub(crate) mod quote;
 mod relay;
 mod request;
 mod route;
@@ -31,9 +32,11 @@ use tokio::time::Instant;
 use crate::accounts::{Caller, Decided, Hold, NoFunds, Running};
 use crate::app::{App, not_recordable};
 use crate::error::ApiError;
+use crate::key_limits::KeyHold;
 use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
 use crate::upstream::{CallError, Sent, Upstream};
+use crate::usage_log::Room;
 use crate::{auth, body, idempotency};
 use request::{CompletionRequest, WorstCase};
 use route::{Route, Routes};
@@ -128,18 +131,10 @@ async fn admit(
     Asked { running, body }: Asked,
     told: Option<Told>,
 ) -> Result<Job, ApiError> {
-    let mut request = CompletionRequest::parse(body)?;
-    let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    let key_hold = match &caller.limits {
-        None => None,
-        Some(key) => {
-            key.may_use(&model.id)?;
-            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
-            request.allow(most);
-            Some(hold)
-        }
-    };
-    let (hold, worst) = hold(caller, &request, model).await?;
+    let request = CompletionRequest::parse(body)?;
+    let model = model(app, &request)?;
+    let prompt = prompt_bound(caller, &request, model).await;
+    let Decision { request, worst, hold, key_hold, room } = decide(app, caller, request, model, prompt).await?;
     let routes = routes(app, model, &request, &worst)?;
     let admitted = Admitted {
         request_id,
@@ -150,27 +145,67 @@ async fn admit(
         stream: request.stream,
         held: worst.tokens,
     };
-    // The last question before the upstream is called: whatever comes of that call can be recorded.
-    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
     let meter =
         Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told).limited_by(key_hold);
     Ok(Job { meter, routes, request })
 }
 
-/// Holds the worst case: by the prompt's bytes where the account has several times that, else by its tokens, which takes time
-/// to count.
-async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Result<(Hold, WorstCase), ApiError> {
-    let (there_is, bytes) = (caller.account.there_is(), request.prompt_tokens_bound(model));
-    let is_plenty =
-        request.wanted(model, bytes, there_is.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
-    let prompt = match is_plenty {
-        true => bytes,
-        false => {
-            let (request, model) = (request.clone(), model.clone());
-            let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
-            counted.ok().flatten().unwrap_or(bytes)
+fn model<'a>(app: &'a App, request: &CompletionRequest) -> Result<&'a Model, ApiError> {
+    app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))
+}
+
+/// What a request is admitted on. Dropped, all of it is given back.
+struct Decision {
+    /// Allowed no more than its key's limits pay for.
+    request: CompletionRequest,
+    worst: WorstCase,
+    hold: Hold,
+    key_hold: Option<KeyHold>,
+    room: Room,
+}
+
+/// Decides whether a request whose prompt has up to `prompt` tokens is admitted, within the limits of requests.
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    mut request: CompletionRequest,
+    model: &Model,
+    prompt: u64,
+) -> Result<Decision, ApiError> {
+    let key_hold = match &caller.limits {
+        None => None,
+        Some(key) => {
+            key.may_use(&model.id)?;
+            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
+            request.allow(most);
+            Some(hold)
         }
     };
+    let (hold, worst) = hold(caller, &request, model, prompt).await?;
+    // The last question before the upstream is called: whatever comes of that call can be recorded.
+    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
+    Ok(Decision { request, worst, hold, key_hold, room })
+}
+
+/// The most tokens that the prompt can have: its bytes where the account has several times the worst case that follows, else
+/// counted, which takes time.
+async fn prompt_bound(caller: &Caller, request: &CompletionRequest, model: &Model) -> u64 {
+    let (there_is, bytes) = (caller.account.there_is(), request.prompt_tokens_bound(model));
+    if request.wanted(model, bytes, there_is.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f)) {
+        return bytes;
+    }
+    let (request, model) = (request.clone(), model.clone());
+    let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
+    counted.ok().flatten().unwrap_or(bytes)
+}
+
+/// Holds the worst case.
+async fn hold(
+    caller: &Caller,
+    request: &CompletionRequest,
+    model: &Model,
+    prompt: u64,
+) -> Result<(Hold, WorstCase), ApiError> {
     let decide = |available| {
         let worst = request.worst_case(model, prompt, available)?;
         Some(Decided { funds: worst.hold, full: worst.full, what: worst })

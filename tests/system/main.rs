@@ -19,6 +19,7 @@ mod outcomes;
 mod own_log;
 mod proxy;
 mod quarantine;
+mod quote;
 mod race;
 mod readme;
 mod scenario;

@@ -156,8 +156,14 @@ impl System {
 
     /// Starts one more gateway of distributed mode, with a spool of its own.
     pub(crate) async fn another_gateway(&self) -> Gateway {
+        self.another_gateway_with(&[]).await
+    }
+
+    /// As `another_gateway`, with these variables over the system's own.
+    pub(crate) async fn another_gateway_with(&self, variables: &[(&str, &str)]) -> Gateway {
         let (folder, address) = (tempfile::tempdir().expect("a folder"), loopback());
         let mut command = self.command();
+        command.envs(variables.iter().copied());
         command.env("MODELHUB_LISTEN", &address).env("MODELHUB_SPOOL__DIR", folder.path()).arg("gateway");
         let process = Process::start(&command);
         process.answers(&address, "/readyz").await;
