@@ -86,14 +86,14 @@ impl Held {
 }
 
 /// What the other gateways have of one limit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Others {
     /// In all.
     counted: u32,
     /// Those that admit requests.
     active: u32,
-    /// Those that found too little of late.
-    wanting: u32,
+    /// What each of those has that found too little of late.
+    wanting: Vec<u32>,
     /// What those have that did not.
     content: u32,
 }
@@ -102,16 +102,19 @@ impl Others {
     fn add(&mut self, counted: u32, active: bool, wanting: bool) {
         self.counted = self.counted.saturating_add(counted);
         self.active += u32::from(active);
-        self.wanting += u32::from(wanting);
-        if !wanting {
+        if wanting {
+            self.wanting.push(counted);
+        } else {
             self.content = self.content.saturating_add(counted);
         }
     }
 
-    /// What becomes of a share: what is needed, where there is as much, and of the rest an equal part at most.
+    /// What becomes of a share: what is needed, where there is as much that is not meant for others, and of the rest an equal
+    /// part at most.
     fn grant(&self, limit: u32, claim: ShareClaim) -> Share {
         let fair = self.fair(limit, claim.keep);
-        let free = limit.saturating_sub(self.counted).saturating_sub(claim.keep);
+        let taken = self.counted.saturating_add(self.meant(limit, claim.keep)).saturating_add(claim.keep);
+        let free = limit.saturating_sub(taken);
         let need = claim.need.max(claim.keep);
         if claim.keep.saturating_add(free) < need {
             return Share { most: claim.keep, fair };
@@ -124,7 +127,18 @@ impl Others {
     /// An equal part of what those have that want more; `None` where nobody else does.
     fn fair(&self, limit: u32, keep: u32) -> Option<u32> {
         let too_much = self.counted.saturating_add(keep) > limit;
-        (self.wanting > 0 || too_much).then(|| limit.saturating_sub(self.content) / (1 + self.wanting))
+        let parts = u32::try_from(self.wanting.len()).unwrap_or(u32::MAX).saturating_add(1);
+        (parts > 1 || too_much).then(|| limit.saturating_sub(self.content) / parts)
+    }
+
+    /// What is meant for others that want more and have less than what is fair, where this one has that.
+    fn meant(&self, limit: u32, keep: u32) -> u32 {
+        match self.fair(limit, keep) {
+            Some(fair) if keep >= fair => {
+                self.wanting.iter().fold(0, |sum: u32, has| sum.saturating_add(fair.saturating_sub(*has)))
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -171,7 +185,8 @@ impl RequestShares {
             ),
             at_once_wanted_at: wanted_at(running, request.at_once.need, before.and_then(|held| held.at_once_wanted_at)),
         };
-        let retry_after_ms = self.until_there_are(request, minute.counted, now);
+        let meant = minute.meant(request.limits.per_minute, request.per_minute.keep);
+        let retry_after_ms = self.until_there_are(request, minute.counted, meant, now);
         let elsewhere = self.runs.values().fold(0, |sum: u32, other| sum.saturating_add(other.used(now)));
         let elsewhere_leaves_ms = self.leaving_elsewhere(now).map(|(at, _)| at).max().unwrap_or(0);
         if held.is_of_use(now) {
@@ -218,11 +233,15 @@ impl RequestShares {
         })
     }
 
-    /// In how many milliseconds what is needed may be there, which is not while others have `counted`.
-    fn until_there_are(&self, request: &ShareRequest, counted: u32, now: Timestamp) -> u64 {
+    /// In how many milliseconds what is needed may be there, which is not while others have `counted` and more is `meant` for
+    /// them.
+    fn until_there_are(&self, request: &ShareRequest, counted: u32, meant: u32, now: Timestamp) -> u64 {
         let need = u64::from(request.per_minute.need.max(request.per_minute.keep));
-        let mut short = (need + u64::from(counted)).saturating_sub(u64::from(request.limits.per_minute));
+        let taken = need + u64::from(counted) + u64::from(meant);
+        let mut short = taken.saturating_sub(u64::from(request.limits.per_minute));
         let mut comes: Vec<(u64, u32)> = request.leaving.iter().chain(self.leaving_elsewhere(now)).collect();
+        // They take it, or turn out not to want it any more.
+        comes.push((millis(HEARD_EVERY), meant));
         for other in self.runs.values() {
             let idle = other.counted(now).saturating_sub(other.used(now));
             let unheard = other.unheard(now);

@@ -27,9 +27,8 @@ use schemas::event::Outcome;
 use schemas::{RequestId, Usd};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
 
-use crate::accounts::{Caller, Decided, Hold, NoFunds, Running};
+use crate::accounts::{Caller, Decided, Hold, NoFunds, Running, Unadmitted};
 use crate::app::{App, not_recordable};
 use crate::error::ApiError;
 use crate::key_limits::KeyHold;
@@ -90,7 +89,7 @@ pub(crate) async fn create(
 
 async fn receive(caller: &Caller, body: Body) -> Result<Asked, ApiError> {
     may_use(caller.account.status())?;
-    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
+    let running = caller.account.admit().await.map_err(unadmitted)?;
     let body = body::read(body, MAX_BODY_BYTES).await?;
     Ok(Asked { running, body })
 }
@@ -238,6 +237,16 @@ fn may_use(status: AccountStatus) -> Result<(), ApiError> {
             Err(ApiError::account_suspended("The account is suspended. Contact support to have it reinstated."))
         }
         AccountStatus::Closed => Err(ApiError::account_suspended("The account is closed.")),
+    }
+}
+
+fn unadmitted(refused: Unadmitted) -> ApiError {
+    match refused {
+        Unadmitted::TooMany(refused) => too_many(refused),
+        Unadmitted::Ledger(error) => {
+            tracing::warn!(%error, "no share of the account's requests could be had");
+            ApiError::unavailable("The account's limits can't be looked up just now. Try again.")
+        }
     }
 }
 

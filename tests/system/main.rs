@@ -22,6 +22,7 @@ mod quarantine;
 mod quote;
 mod race;
 mod readme;
+mod request_shares;
 mod scenario;
 mod sdk;
 mod spool;

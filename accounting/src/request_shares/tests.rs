@@ -94,6 +94,25 @@ fn what_is_fair_is_an_equal_part_of_what_the_others_do_not_want() {
 }
 
 #[test]
+fn who_has_what_is_fair_leaves_the_rest_to_who_wants_it() {
+    let check = |wanting: &[u32], asked: ShareClaim, most: u32| {
+        let mut others = Others::default();
+        wanting.iter().for_each(|has| others.add(*has, true, true));
+        assert_eq!(others.grant(10, asked).most, most, "{wanting:?} {asked:?}");
+    };
+    check(&[0], claim(4, 5, 9), 5);
+    check(&[0], claim(5, 6, 9), 5);
+    check(&[4], claim(5, 6, 9), 5);
+    check(&[5], claim(4, 5, 9), 5);
+    // What no equal part has room for is the first one's that asks.
+    check(&[3, 3], claim(3, 4, 9), 4);
+    check(&[3, 2], claim(3, 4, 9), 4);
+    check(&[2, 2], claim(3, 4, 9), 4);
+    check(&[1, 2], claim(3, 4, 9), 4);
+    check(&[3, 3], claim(4, 5, 9), 4);
+}
+
+#[test]
 fn a_message_that_comes_after_a_later_one_changes_nothing() {
     let mut shares = RequestShares::default();
     renew(&mut shares, 0, 1, &asks(7, claim(0, 5, 5)));

@@ -40,7 +40,9 @@ impl Keeper {
             let now = Instant::now();
             let due = self.accounts.all().into_iter().filter(|account| {
                 let book = lock(&account.book);
-                book.is_due(now, RENEW_EVERY) || book.is_stale(now, CLOSE_AFTER)
+                let book_is_due = book.is_due(now, RENEW_EVERY) || book.is_stale(now, CLOSE_AFTER);
+                drop(book);
+                book_is_due || lock(&account.limiter).is_due(now, RENEW_EVERY)
             });
             stream::iter(due.collect::<Vec<_>>()).for_each_concurrent(AT_ONCE, |account| tend(account, now)).await;
         }

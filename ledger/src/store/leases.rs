@@ -13,9 +13,9 @@ use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 
 pub(super) use self::adapter::lease_store;
 pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FORGET_SHARES, FundsRow, GATEWAYS,
-    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE,
-    SHARES, UPSERT, UPSERT_SHARES, beyond, failed, has, sum_up, tokens,
+    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FORGET_SHARES,
+    FundsRow, GATEWAYS, GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION,
+    REFILL, RESERVE, SHARES, UPSERT, UPSERT_SHARES, beyond, failed, has, sum_up, tokens,
 };
 use super::StoreError;
 

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use accounting::lease::{Lease, Pool, Refused, free, renew};
 use accounting::request_shares::RequestShares;
 use async_trait::async_trait;
-use schemas::{LeaseId, Timestamp};
 use schemas::api::{
     AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer, GrantCredit,
     Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices,
     IssuedKey, KeyInfo, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
 };
 use schemas::event::KeyLimits;
+use schemas::{LeaseId, Timestamp};
 
 use super::*;
 
@@ -65,7 +65,7 @@ impl MemoryLedger {
     /// Posts all that gateways have told of as spent.
     pub(super) fn post_all(&self) {
         let mut books = lock(&self.books);
-        let Books { funds, leases } = &mut *books;
+        let Books { funds, leases, .. } = &mut *books;
         for lease in leases.values_mut() {
             let posts = lease.spent.less(lease.posted);
             assert!(funds.covers(posts), "{posts:?} of {funds:?}");

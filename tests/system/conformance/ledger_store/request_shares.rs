@@ -2,9 +2,7 @@
 
 use accounting::lease::Refused;
 use ledger::store::Leased;
-use schemas::api::{
-    Funds, LeaseRequest, Leaving, RequestLimits, Share, ShareClaim, ShareGrant, ShareRequest,
-};
+use schemas::api::{Funds, LeaseRequest, Leaving, RequestLimits, Share, ShareClaim, ShareGrant, ShareRequest};
 use schemas::{AccountId, Timestamp};
 
 use super::leases::{funds, message, opening, rich};
