@@ -52,6 +52,13 @@ impl Used {
     }
 }
 
+/// What a process and its children have used up to now.
+pub(crate) fn of(id: u32) -> Duration {
+    let processes = processes();
+    let its = processes.iter().filter(|(other, _)| **other == id || descends(&processes, **other, id));
+    its.map(|(_, process)| process.used).sum()
+}
+
 fn descends(processes: &BTreeMap<u32, Process>, id: u32, ancestor: u32) -> bool {
     let mut at = id;
     // Of two readings of one process each may be of another moment: a chain of parents could have a ring.

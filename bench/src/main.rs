@@ -5,6 +5,7 @@
 mod cpu;
 mod events;
 mod fill;
+mod gateway;
 mod ledger;
 mod plain;
 mod replay;
@@ -30,6 +31,17 @@ enum Command {
     /// One replay in a process of its own; `replay` starts these.
     #[command(hide = true)]
     ReplayOnce(replay::Once),
+    /// What a request costs the gateway, beside other proxies.
+    Gateway(gateway::Options),
+    /// The upstream of all proxies; `gateway` starts these three.
+    #[command(hide = true)]
+    GatewayUpstream(gateway::upstream::Options),
+    /// The clients.
+    #[command(hide = true)]
+    GatewayLoad(gateway::load::Options),
+    /// A proxy on the gateway's own parts that bills nothing.
+    #[command(hide = true)]
+    GatewayPlain(gateway::plain::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +54,10 @@ fn main() -> ExitCode {
             Command::Ledger(options) => ledger::run(&options).await,
             Command::Replay(options) => replay::run(&options).await,
             Command::ReplayOnce(once) => replay::once(&once).await,
+            Command::Gateway(options) => gateway::run(&options).await,
+            Command::GatewayUpstream(options) => gateway::upstream::run(&options).await,
+            Command::GatewayLoad(options) => gateway::load::run(options).await,
+            Command::GatewayPlain(options) => gateway::plain::run(&options).await,
         }
     });
     outcome.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)

@@ -27,13 +27,15 @@ use schemas::event::Outcome;
 use schemas::{RequestId, Usd};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::accounts::{Caller, Decided, Hold, NoFunds, Running, Unadmitted};
-use crate::app::{App, not_recordable};
+use crate::app::{App, Arrived, not_recordable};
 use crate::error::ApiError;
 use crate::key_limits::KeyHold;
 use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
+use crate::request_log::{self, CLIENT_GONE, Metered};
 use crate::upstream::{CallError, Sent, Upstream};
 use crate::usage_log::Room;
 use crate::{auth, body, idempotency};
@@ -59,6 +61,8 @@ type Reply = oneshot::Sender<Result<Response, ApiError>>;
 pub(crate) struct Asked {
     running: Running,
     body: Bytes,
+    /// When it was here, without what its client took to send it.
+    begun: Instant,
 }
 
 impl Asked {
@@ -72,26 +76,42 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
+    Extension(arrived): Extension<Arrived>,
+    request: Request,
+) -> Response {
+    let response = respond(&app, &caller, request_id, arrived, request).await;
+    request_log::not_admitted(request_id, &caller, &response);
+    response
+}
+
+async fn respond(
+    app: &Arc<App>,
+    caller: &Caller,
+    request_id: RequestId,
+    arrived: Arrived,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     let received = async {
         let key = idempotency::key(&head.headers)?;
         let key = key.map(|key| Ok((auth::presented(&head.headers)?, key))).transpose()?;
-        Ok((key, receive(&caller, body).await?))
+        Ok((key, receive(caller, body, arrived).await?))
     };
     match received.await {
         Err::<_, ApiError>(error) => error.into_response(),
-        Ok((None, asked)) => answer(&app, &caller, request_id, asked, None).await,
-        Ok((Some((api_key, key)), asked)) => idempotency::once(app, caller, request_id, asked, (&api_key, key)).await,
+        Ok((None, asked)) => answer(app, caller, request_id, asked, None).await,
+        Ok((Some((api_key, key)), asked)) => {
+            idempotency::once(Arc::clone(app), caller.clone(), request_id, asked, (&api_key, key)).await
+        }
     }
 }
 
-async fn receive(caller: &Caller, body: Body) -> Result<Asked, ApiError> {
+async fn receive(caller: &Caller, body: Body, Arrived(arrived): Arrived) -> Result<Asked, ApiError> {
     may_use(caller.account.status())?;
     let running = caller.account.admit().await.map_err(unadmitted)?;
+    let reading = Instant::now();
     let body = body::read(body, MAX_BODY_BYTES).await?;
-    Ok(Asked { running, body })
+    Ok(Asked { running, body, begun: arrived + reading.elapsed() })
 }
 
 /// Answers a request. `told` hears whether it was charged.
@@ -114,11 +134,13 @@ pub(crate) async fn answer(
                     whole::run(job, reply).await;
                 }
             });
-            match answer.await {
+            let mut response = match answer.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => error.into_response(),
                 Err(_) => ApiError::internal().into_response(),
-            }
+            };
+            response.extensions_mut().insert(Metered);
+            response
         }
     }
 }
@@ -127,7 +149,7 @@ async fn admit(
     app: &App,
     caller: &Caller,
     request_id: RequestId,
-    Asked { running, body }: Asked,
+    Asked { running, body, begun }: Asked,
     told: Option<Told>,
 ) -> Result<Job, ApiError> {
     let request = CompletionRequest::parse(body)?;
@@ -144,8 +166,8 @@ async fn admit(
         stream: request.stream,
         held: worst.tokens,
     };
-    let meter =
-        Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told).limited_by(key_hold);
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
+    let meter = meter.telling(told).limited_by(key_hold).since(begun);
     Ok(Job { meter, routes, request })
 }
 
@@ -301,7 +323,12 @@ impl Job {
     }
 
     /// Records an ending that has no answer to go with it, and says `answer` to the client.
-    async fn fail(self, ending: Ending, reply: Reply, answer: Result<Response, ApiError>) {
+    async fn fail(mut self, ending: Ending, reply: Reply, answer: Result<Response, ApiError>) {
+        self.meter.answered_with(match &answer {
+            _ if reply.is_closed() => CLIENT_GONE,
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.status.as_u16(),
+        });
         let answer = match self.finish(ending).await {
             Ok(_) => answer,
             Err(NotDurable) => Err(not_durable()),

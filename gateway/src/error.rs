@@ -7,6 +7,10 @@ use serde::Serialize;
 /// What OpenAI's SDKs ask before they try again by themselves.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// On an answer that is an error: its code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
 /// An answer that is an error. As JSON it is the error object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ApiError {
@@ -191,6 +195,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

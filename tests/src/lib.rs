@@ -20,9 +20,9 @@
 //!
 //! `MODELHUB_TEST_PG_BIN` (a folder), `MODELHUB_TEST_JAVA`, `MODELHUB_TEST_MVN`, `MODELHUB_TEST_NPM`,
 //! `MODELHUB_TEST_CLICKHOUSE`, `MODELHUB_TEST_PYTHON`, `MODELHUB_TEST_NODE`, `MODELHUB_TEST_CURL`,
-//! `MODELHUB_TEST_OPENSSL` and `MODELHUB_TEST_DOCKER_COMPOSE` (programs) each name the only place where that is looked
-//! for, `MODELHUB_TEST_CACHE` the folder that keeps what was downloaded. An empty `MODELHUB_TEST_CLICKHOUSE` means that
-//! no installed server is used.
+//! `MODELHUB_TEST_OPENSSL`, `MODELHUB_TEST_DOCKER_COMPOSE` and `MODELHUB_TEST_NGINX` (programs) each name the only place
+//! where that is looked for, `MODELHUB_TEST_CACHE` the folder that keeps what was downloaded. An empty
+//! `MODELHUB_TEST_CLICKHOUSE` means that no installed server is used.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ pub mod clickhouse;
 pub mod kafka;
 pub mod postgres;
 pub mod process;
+pub mod proxies;
 pub mod sdk;
 pub mod tool;
 

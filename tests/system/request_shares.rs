@@ -126,7 +126,8 @@ async fn several_gateways_run_as_many_at_once_as_the_plan_allows_and_one_can_hav
     // Four clients at each gateway, which come again while they are refused.
     let begun = Instant::now();
     let mut running = JoinSet::new();
-    for client in clients.iter().cycle().take(12).cloned() {
+    for n in 0..12 {
+        let client = clients[n % 3].clone();
         running.spawn(async move {
             loop {
                 let answer = request(&client).await;

@@ -26,6 +26,9 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_millis(400);
 /// How long the ledger may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How a message about a lease can end.
+pub(crate) const MESSAGE_ENDS: [&str; 4] = ["granted", "short", "refused", "unavailable"];
+
 /// What a request would hold of the funds that are available.
 pub(crate) struct Decided<T> {
     /// What to hold.
@@ -167,7 +170,7 @@ impl Account {
     pub(super) async fn ask(self: &Arc<Self>, need: Funds) -> Option<Result<Told, LedgerError>> {
         let fresh = LeaseId(self.lessee.context.new_id());
         let request = lock(&self.book).ask(Instant::now(), self.lessee.sender, self.id(), fresh, need)?;
-        Some(self.send(request).await)
+        Some(self.send(&request).await)
     }
 
     pub(super) fn ask_in_background(self: &Arc<Self>, need: Funds) {
@@ -178,12 +181,12 @@ impl Account {
     }
 
     /// Sends a message on a task of its own: whoever waits for the answer may go away, and the book has to hear it.
-    pub(super) async fn send(self: &Arc<Self>, request: LeaseRequest) -> Result<Told, LedgerError> {
+    pub(super) async fn send(self: &Arc<Self>, request: &LeaseRequest) -> Result<Told, LedgerError> {
         let account = Arc::clone(self);
         // Whatever a message is about, it says what there is to say of requests, too.
         let limits = self.limits();
         let share = lock(&self.limiter).message(Instant::now(), limits, request.close);
-        let request = LeaseRequest { requests: Some(share), ..request };
+        let request = LeaseRequest { requests: Some(share), ..*request };
         let sent = tokio::spawn(async move {
             let unheard = Unheard { account: &account, request: Some(request) };
             let answer = match timeout(ANSWER_WITHIN, account.lessee.ledger.lease(request)).await {
@@ -224,6 +227,12 @@ impl Unheard<'_> {
     fn heard(mut self, answer: Result<LeaseGrant, LedgerError>) -> Result<Told, LedgerError> {
         let Some(request) = self.request.take() else { return Err(LedgerError::Unavailable("no message".into())) };
         let told = self.account.hear(&request, &answer);
+        self.account.lessee.messages.count(match &answer {
+            Ok(_) if !told.short => 0,
+            Ok(_) => 1,
+            Err(LedgerError::Refused(_)) => 2,
+            Err(LedgerError::Unavailable(_)) => 3,
+        });
         if let Err(LedgerError::Refused(refusal)) = &answer {
             tracing::warn!(account = %request.account_id, lease = %request.lease_id, %refusal, "a lease was refused");
         }

@@ -77,7 +77,7 @@ async fn close(account: Arc<Account>) {
     while !lock(&account.book).is_empty() {
         let close = lock(&account.book).close(Instant::now(), account.lessee.sender, account.id());
         match close {
-            Some(close) if account.send(close).await.is_ok() => {}
+            Some(close) if account.send(&close).await.is_ok() => {}
             _ => sleep(CLOSE_AGAIN_AFTER).await,
         }
     }
@@ -87,7 +87,7 @@ async fn tend(account: Arc<Account>, now: Instant) {
     let stale = lock(&account.book).is_stale(now, CLOSE_AFTER);
     let close = stale.then(|| lock(&account.book).close(now, account.lessee.sender, account.id())).flatten();
     let answer = match close {
-        Some(close) => Some(account.send(close).await),
+        Some(close) => Some(account.send(&close).await),
         None => account.ask(Funds::ZERO).await,
     };
     if let Some(Err(error)) = answer {

@@ -17,7 +17,7 @@ const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 /// However soon something may come back, the ledger is not asked more often.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Share {
     most: u32,
     /// Down to this it shrinks as requests leave the window, or end.
@@ -47,12 +47,6 @@ pub(super) struct Use {
     pub(super) lasted: bool,
     /// The limit of all gateways together.
     pub(super) limit: u32,
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self { most: 0, fair: 0, headroom: 0, refused: None }
-    }
 }
 
 impl Share {

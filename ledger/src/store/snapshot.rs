@@ -25,8 +25,9 @@ pub(super) use self::statements::{
 use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// The migrations whose tables a reset keeps, and those tables: the log does not hold what is in them.
-pub(super) const KEPT: [(&str, &[&str]); 4] = [
+pub(super) const KEPT: [(&str, &[&str]); 5] = [
     ("answers", &["answers"]),
+    ("charges", &["plan_charges"]),
     ("contacts", &["contacts"]),
     ("leases", &["leases", "funds", "lease_floors"]),
     ("shares", &["request_shares"]),

@@ -112,7 +112,7 @@ impl World {
             }
             Step::ToLedger { which, fate } => {
                 if let Some(message) = pass(&mut self.to_ledger, which, fate) {
-                    self.hear(message);
+                    self.hear(&message);
                 }
             }
             Step::ToGateway { which, fate } => {
@@ -135,7 +135,7 @@ impl World {
     fn ask(&mut self, number: usize, keep: u32, need: u32, wish: u32, rests: bool) {
         let (now, limits) = (self.now, self.limits);
         let gateway = &mut self.gateways[number];
-        let (used, running) = (gateway.admitted.len() as u32, gateway.running.len() as u32);
+        let (used, running) = (count(gateway.admitted.len()), count(gateway.running.len()));
         let rests = rests && running == 0;
         let is_valid = now < gateway.valid_until;
         let kept = |most: u32, used: u32| if rests || !is_valid { used } else { most.min(used + keep) };
@@ -163,7 +163,7 @@ impl World {
         self.to_ledger.push(Message { gateway: number, run: gateway.run, request });
     }
 
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: &Message) {
         let now = at(self.now.cast_signed());
         let gateway_id = GatewayId(Uuid::from_u128(message.gateway as u128));
         if let Some(grant) = self.shares.renew(now, gateway_id, RunId(Uuid::from_u128(message.run)), &message.request) {
@@ -174,8 +174,7 @@ impl World {
     fn admit(&mut self, number: usize) {
         let gateway = &mut self.gateways[number];
         let rests = gateway.asked.is_some_and(|(_, rests)| rests);
-        let room =
-            (gateway.admitted.len() as u32) < gateway.per_minute && (gateway.running.len() as u32) < gateway.at_once;
+        let room = count(gateway.admitted.len()) < gateway.per_minute && count(gateway.running.len()) < gateway.at_once;
         if rests || !room || self.now >= gateway.valid_until {
             return;
         }
@@ -183,8 +182,8 @@ impl World {
         gateway.running.push(self.now);
         self.admitted.push(self.now);
         let running: usize = self.gateways.iter().map(|gateway| gateway.running.len()).sum();
-        assert!(self.admitted.len() as u32 <= self.limits.per_minute, "too many within a minute: {self:?}");
-        assert!(running as u32 <= self.limits.at_once, "too many at once: {self:?}");
+        assert!(count(self.admitted.len()) <= self.limits.per_minute, "too many within a minute: {self:?}");
+        assert!(count(running) <= self.limits.at_once, "too many at once: {self:?}");
     }
 
     /// All is quiet for as long as it takes: a gateway that nobody has heard of gets all of both limits.
@@ -211,6 +210,10 @@ impl Gateway {
         self.at_once = grant.at_once.most;
         self.valid_until = sent + grant.valid_ms;
     }
+}
+
+fn count(requests: usize) -> u32 {
+    u32::try_from(requests).unwrap()
 }
 
 /// Takes a message off the network.
