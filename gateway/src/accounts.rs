@@ -5,6 +5,7 @@
 mod account;
 mod admission;
 mod keeper;
+mod requests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) use self::account::{Account, Hold, Running};
 pub(crate) use self::admission::{Decided, MESSAGE_ENDS, NoFunds};
 pub use self::keeper::Keeper;
+pub(crate) use self::requests::Unadmitted;
 use crate::context::Context;
 use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::lease::Sender;

@@ -69,6 +69,6 @@ impl Probe for Leased {
     }
 
     fn forget(&self) {
-        [&self.leases, &self.microusd, &self.plan_tokens].map(IntGaugeVec::reset);
+        [&self.leases, &self.microusd, &self.plan_tokens].into_iter().for_each(IntGaugeVec::reset);
     }
 }

@@ -52,6 +52,7 @@ async fn one_that_never_comes_back_is_abandoned(system: System) {
             need: funds,
             wish: funds,
             close: false,
+            requests: None,
         };
         let leased = store.lease(&request, Timestamp::from_micros(1_800_000_000_000_000)).await.expect("an answer");
         assert!(matches!(&leased, Leased::Renewed { lease, .. } if lease.granted == funds), "{leased:?}");

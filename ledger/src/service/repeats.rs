@@ -68,6 +68,7 @@ mod tests {
             need,
             wish: need,
             close: false,
+            requests: None,
         };
         assert_eq!(done(rig.ledger.lease(request).await).granted, need);
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use accounting::lease::{Lease, Refused};
 use async_trait::async_trait;
-use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest};
+use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest, ShareGrant};
 use schemas::{AccountId, Event, GatewayId, LeaseId, Offset, PartitionId, Timestamp, Usd};
 
 pub(super) use self::adapter::lease_store;
@@ -22,9 +22,9 @@ pub(super) use self::repeats::{
 };
 pub use self::repeats::{Repeat, RepeatStore, record_tag};
 pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
-    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, REFOLDING,
-    RESERVE, UPSERT, beyond, failed, has, sum_up, tokens,
+    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FORGET_SHARES,
+    FundsRow, GATEWAYS, GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION,
+    REFILL, REFOLDING, RESERVE, SHARES, UPSERT, UPSERT_SHARES, beyond, failed, has, sum_up, tokens,
 };
 pub use self::runs::AFTER_ALL;
 pub(super) use self::runs::{MEET, RAISE};
@@ -43,6 +43,8 @@ pub enum Leased {
         idle_elsewhere: Funds,
         /// The account.
         account: Box<AccountView>,
+        /// What its gateway may admit, where it asked for that.
+        requests: Option<ShareGrant>,
     },
     /// It must not change anything.
     Refused(Refused, Option<u64>),
@@ -90,7 +92,8 @@ pub(super) fn charged_on_lease(event: &Event) -> Option<Draw> {
 /// Leases: kept by a reset, because the log does not hold them.
 #[async_trait]
 pub trait LeaseStore {
-    /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
+    /// Decides on a gateway's message (`accounting::lease::renew`, and `accounting::request_shares` for its share of the
+    /// account's requests) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
     /// The partitions of the leases that runs of a gateway before the one named have left.

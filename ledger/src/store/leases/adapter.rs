@@ -39,12 +39,17 @@ macro_rules! lease_store {
                 let reserved = reserved_elsewhere.plus(lease.reserved()).ok_or_else(leases::beyond)?;
                 funds.short = funds.short.min(reserved.less(funds.has));
                 reserve(&mut transaction, account, reserved, funds.short).await?;
+                let requests = match &request.requests {
+                    Some(share) => renew_share(&mut transaction, request, share, now).await?,
+                    None => None,
+                };
                 transaction.commit().await.map_err(failed)?;
                 let balance = stored.state.balance().ok_or_else(leases::beyond)?;
                 let mut account = view(stored.partition, &stored.state, balance);
                 // As of the last record that is folded, whether it changed the account or not.
                 account.version.offset = Offset(u64::try_from(next).unwrap_or(0).saturating_sub(1));
-                Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account: Box::new(account) })
+                let (free, account) = (free(&pool, &lease), Box::new(account));
+                Ok(Leased::Renewed { lease, free, idle_elsewhere, account, requests })
             }
 
             async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {
@@ -266,6 +271,33 @@ macro_rules! lease_store {
                 .bind(lease.closed)
                 .bind(now.as_micros());
             upsert.execute(connection).await.map(|done| done.rows_affected() == 1).map_err(failed)
+        }
+
+        /// Decides on a gateway's share of the account's requests. Whoever reads and writes it holds the account's funds.
+        async fn renew_share(
+            connection: &mut Connection,
+            request: &LeaseRequest,
+            share: &ShareRequest,
+            now: Timestamp,
+        ) -> Result<Option<ShareGrant>, StoreError> {
+            let account = request.account_id.0;
+            let stored = query_scalar(leases::SHARES).bind(account);
+            let stored: Option<String> = stored.fetch_optional(&mut *connection).await.map_err(failed)?;
+            let mut shares = match stored {
+                Some(document) => RequestShares::from_document(&document)
+                    .map_err(|error| read::unreadable("the shares of requests", error))?,
+                None => RequestShares::default(),
+            };
+            let Some(grant) = shares.renew(now, request.gateway_id, request.run_id, share) else { return Ok(None) };
+            if shares.is_empty() {
+                let forget = query(leases::FORGET_SHARES).bind(account);
+                forget.execute(connection).await.map_err(failed)?;
+                return Ok(Some(grant));
+            }
+            let document = shares.to_document().map_err(|error| read::unreadable("the shares of requests", error))?;
+            let upsert = query(leases::UPSERT_SHARES).bind(account).bind(document);
+            upsert.execute(connection).await.map_err(failed)?;
+            Ok(Some(grant))
         }
 
         async fn reserve(

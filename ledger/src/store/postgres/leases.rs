@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
+use accounting::request_shares::RequestShares;
 use rust_decimal::Decimal;
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{PgConnection, Postgres, query, query_as, query_scalar};
 use uuid::Uuid;

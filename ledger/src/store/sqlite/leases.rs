@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use accounting::AccountState;
 use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use accounting::request_shares::RequestShares;
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;

@@ -54,6 +54,7 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         "quarantine",
         "renewals",
         "repeated_charges",
+        "request_shares",
         "transfers",
     ];
     assert_eq!(own, known, "a new table is either made anew by a reset, or kept: say which");
