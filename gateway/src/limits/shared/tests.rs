@@ -144,10 +144,10 @@ fn gateways_together_admit_the_limit_and_each_tells_how_long_to_wait() {
     let mut world = World::new(3, LIMITS);
     let mut admitted = [0; 3];
     for _ in 0..20 {
-        for gateway in 0..3 {
+        for (gateway, admitted) in admitted.iter_mut().enumerate() {
             let left = (60_000 - world.now_ms).div_ceil(1_000);
             match world.short_request(gateway) {
-                Ok(()) => admitted[gateway] += 1,
+                Ok(()) => *admitted += 1,
                 // What others do not use comes back within a second; what they told of leaves at a full second from then.
                 Err(TooMany::InAMinute { limit: 10, retry_after_seconds: told }) => {
                     assert!([1, left, left + 1].contains(&told), "{told} at {} ms", world.now_ms);
