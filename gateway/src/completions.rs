@@ -81,7 +81,10 @@ pub(crate) async fn create(
     match received.await {
         Err::<_, ApiError>(error) => error.into_response(),
         Ok((None, asked)) => answer(&app, &caller, request_id, asked, None).await,
-        Ok((Some((api_key, key)), asked)) => idempotency::once(app, caller, request_id, asked, (&api_key, key)).await,
+        // Boxed, as below: what few requests need must not make the futures of all others larger, which are moved several times.
+        Ok((Some((api_key, key)), asked)) => {
+            Box::pin(idempotency::once(app, caller, request_id, asked, (&api_key, key))).await
+        }
     }
 }
 
@@ -106,10 +109,9 @@ pub(crate) async fn answer(
             let (reply, answer) = oneshot::channel();
             // A task of its own, so that metering goes on when the client goes away.
             app.tasks.spawn(async move {
-                if job.request.stream {
-                    stream::run(job, reply).await;
-                } else {
-                    whole::run(job, reply).await;
+                match job.request.stream {
+                    true => Box::pin(stream::run(job, reply)).await,
+                    false => Box::pin(whole::run(job, reply)).await,
                 }
             });
             match answer.await {
