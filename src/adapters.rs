@@ -29,6 +29,10 @@ fn error(error: ledger::LedgerError) -> LedgerError {
 
 #[async_trait]
 impl Ledger for InProcessLedger {
+    async fn ready(&self) -> Result<(), LedgerError> {
+        self.0.ready().await.map_err(error)
+    }
+
     async fn find_key(&self, hash: KeyHash) -> Result<Option<KeyView>, LedgerError> {
         self.0.find_key(hash).await.map_err(error)
     }

@@ -19,6 +19,7 @@ use crate::adapters::InProcessLedger;
 use crate::cli::{Admin, AdminCommand};
 use crate::config::Loaded;
 use crate::data_dir::{self, DataDir};
+use crate::metrics::Metrics;
 use crate::services::embedded::Embedded;
 
 /// Entries asked for at once.
@@ -43,7 +44,8 @@ pub(crate) async fn run(loaded: Loaded, admin: Admin) -> Result<()> {
         }
         Some(data) => {
             crate::logging::start();
-            let embedded = Embedded::start(&data, loaded.catalogue, loaded.config.key_pepper).await?;
+            let embedded =
+                Embedded::start(&data, loaded.catalogue, loaded.config.key_pepper, &mut Metrics::new("admin")?).await?;
             let result = command(&InProcessLedger(Arc::clone(&embedded.ledger)), admin).await;
             let stopped = embedded.stop().await;
             result.and(stopped)

@@ -11,6 +11,7 @@ mod data_dir;
 mod demo_account;
 mod export;
 mod logging;
+mod metrics;
 mod outside;
 mod print;
 mod ready;

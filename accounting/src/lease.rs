@@ -5,8 +5,12 @@
 //! overspend, whenever it posts: no clock decides that. A lease ends when its gateway says what it has spent on it, or when
 //! all that the gateway can ever have appended is folded; never by itself.
 
+mod price;
+
 use schemas::Usd;
 use schemas::api::{Funds, LeaseRequest};
+
+pub use self::price::{due, price, set_aside};
 
 /// Of what is left above a request's need, the share that one lease gets at most: the others have customers, too.
 const SHARE: u64 = 4;

@@ -8,6 +8,7 @@ mod invoices;
 mod keys;
 mod memory;
 mod naive;
+mod plan_price;
 mod posted;
 mod quarantined;
 mod random;

@@ -17,6 +17,7 @@ mod room;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 use std::io;
@@ -34,6 +35,7 @@ use self::disk::{Disk, Faults, NoFaults};
 use self::place::Place;
 use self::recover::RecoverError;
 use self::room::{Refused, Room, Segment, Spare};
+use self::waiting::Waiting;
 use self::writer::{Append, Writer};
 use crate::Record;
 
@@ -126,6 +128,12 @@ pub struct Status {
     pub bytes: u64,
     /// Bytes set aside for requests that run.
     pub reserved_bytes: u64,
+    /// The most bytes that it takes.
+    pub max_bytes: u64,
+    /// Records that the log has not confirmed.
+    pub records: u64,
+    /// For how long the oldest of them has waited, to the second; of what an earlier process left, since this one began.
+    pub oldest: Option<Duration>,
 }
 
 /// The spool of one process.
@@ -173,9 +181,14 @@ impl Spool {
     fn with_faults(
         path: &Path,
         config: Config,
-        waiting: impl FnMut(&Record),
+        mut waiting: impl FnMut(&Record),
         faults: Box<dyn Faults>,
     ) -> Result<Self, OpenError> {
+        let mut left = 0;
+        let waiting = |record: &Record| {
+            left += 1;
+            waiting(record);
+        };
         let failed = |error| OpenError::Io { path: path.to_owned(), error };
         let disk = Disk::take(path, faults).map_err(failed)?.ok_or_else(|| OpenError::InUse(path.to_owned()))?;
         let recovered = recover::recover(&disk, waiting).map_err(|error| match error {
@@ -196,6 +209,7 @@ impl Spool {
             reserved: 0,
             broken: None,
             stuck: None,
+            waiting: Waiting::of(left, recovered.newest, Instant::now()),
         };
         let shared = Arc::new(Shared {
             disk,
@@ -263,7 +277,13 @@ impl Spool {
     /// How full it is.
     pub fn status(&self) -> Status {
         let room = self.shared.room();
-        Status { bytes: room.bytes(), reserved_bytes: room.reserved }
+        Status {
+            bytes: room.bytes(),
+            reserved_bytes: room.reserved,
+            max_bytes: room.config.max_bytes,
+            records: room.waiting.records(),
+            oldest: room.waiting.oldest().map(|since| since.elapsed()),
+        }
     }
 }
 

@@ -16,12 +16,13 @@ use schemas::{AccountId, GatewayId, KeyId, RunId};
 use tokio::time::Instant;
 
 pub(crate) use self::account::{Account, Hold, Running};
-pub(crate) use self::admission::{Decided, NoFunds};
+pub(crate) use self::admission::{Decided, MESSAGE_ENDS, NoFunds};
 pub use self::keeper::Keeper;
 use crate::context::Context;
 use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::lease::Sender;
 use crate::ports::{Ledger, LedgerError};
+use crate::tally::Tally;
 
 /// How old a key or a view may be: what is revoked stops working within this time.
 const FRESH_FOR: Duration = Duration::from_secs(1);
@@ -61,6 +62,8 @@ pub(crate) struct Lessee {
     context: Context,
     /// Requests that an account which has ever paid may make in a minute, where its plan allows fewer.
     paid_requests_per_minute: u32,
+    /// Messages about leases, by how they ended.
+    messages: Tally<{ MESSAGE_ENDS.len() }>,
 }
 
 #[derive(Default)]
@@ -83,7 +86,7 @@ impl Accounts {
         paid_requests_per_minute: u32,
     ) -> Self {
         let sender = Sender { gateway_id: identity.gateway_id, run_id: identity.run_id };
-        let lessee = Arc::new(Lessee { ledger, sender, context, paid_requests_per_minute });
+        let lessee = Arc::new(Lessee { ledger, sender, context, paid_requests_per_minute, messages: Tally::default() });
         Self { lessee, known: Mutex::default() }
     }
 
@@ -104,6 +107,16 @@ impl Accounts {
                 Ok(None)
             }
         }
+    }
+
+    /// Messages about leases, by how they ended.
+    pub(crate) fn lease_messages(&self) -> &Tally<{ MESSAGE_ENDS.len() }> {
+        &self.lessee.messages
+    }
+
+    /// How many accounts this gateway has a lease on.
+    pub(crate) fn leases(&self) -> usize {
+        self.all().iter().filter(|account| !lock(&account.book).is_empty()).count()
     }
 
     /// Every account, in no order that matters.

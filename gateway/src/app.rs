@@ -1,6 +1,7 @@
 //! What all handlers share, and the routes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -12,19 +13,28 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use schemas::RequestId;
 use schemas::catalogue::Catalogue;
 use schemas::config::{Idempotency, Secret};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::accounts::{Accounts, Identity, Keeper};
 use crate::context::Context;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorCode};
 use crate::meter::Recorder;
-use crate::ports::{Ledger, UsageStats};
+use crate::metrics::{Metrics, Refresh};
+use crate::ports::{Ledger, LedgerError, UsageStats};
 use crate::upstream::Upstreams;
 use crate::usage_log::{Recording, Refused, UsageLog};
 use crate::{auth, completions, invoices, models, rate_headers, statement, usage};
 
 /// Where an answer tells its request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The code of an error answer in an upstream's own words.
+const UPSTREAM_S_OWN: &str = "upstream_answer";
+
+/// When a request's head was here.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived(pub(crate) Instant);
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -48,6 +58,8 @@ pub struct Parts {
     pub source: String,
     /// Time and ids.
     pub context: Context,
+    /// Where its metrics go.
+    pub registry: prometheus::Registry,
 }
 
 /// The running gateway.
@@ -58,6 +70,7 @@ pub(crate) struct App {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) stats: Arc<dyn UsageStats>,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) key_pepper: Secret,
     pub(crate) idempotency: Idempotency,
     pub(crate) context: Context,
@@ -72,19 +85,28 @@ pub struct Gateway {
     pub requests: TaskTracker,
     /// Keeps its leases.
     pub keeper: Keeper,
+    /// Brings its metrics up to date.
+    pub refresh: Refresh,
 }
 
 /// Puts a gateway together.
-pub fn build(parts: Parts) -> Gateway {
+///
+/// # Errors
+/// The registry has a gateway's metrics already.
+pub fn build(parts: Parts) -> Result<Gateway, prometheus::Error> {
     let tasks = TaskTracker::new();
     let paid_requests_per_minute = parts.catalogue.paid_requests_per_minute;
     let (ledger, context) = (Arc::clone(&parts.ledger), parts.context.clone());
     let accounts = Arc::new(Accounts::new(ledger, parts.identity, context, paid_requests_per_minute));
+    let metrics = Arc::new(Metrics::new(&parts.registry, &parts.catalogue)?);
+    let refresh = Refresh::new(Arc::clone(&metrics), Arc::clone(&accounts), parts.upstreams.clone());
     let recording = Recording::new(parts.usage_log);
-    let recorder = Recorder::new(recording, parts.source, &parts.catalogue, parts.context.clone());
+    let recorder =
+        Recorder::new(recording, parts.source, &parts.catalogue, parts.context.clone(), Arc::clone(&metrics));
     let app = Arc::new(App {
         accounts: Arc::clone(&accounts),
         recorder: Arc::new(recorder),
+        metrics,
         catalogue: parts.catalogue,
         upstreams: parts.upstreams,
         ledger: parts.ledger,
@@ -94,12 +116,13 @@ pub fn build(parts: Parts) -> Gateway {
         context: parts.context,
         tasks: tasks.clone(),
     });
-    Gateway { routes: routes(app), requests: tasks, keeper: Keeper::new(accounts) }
+    Ok(Gateway { routes: routes(app), requests: tasks, keeper: Keeper::new(accounts), refresh })
 }
 
 fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(completions::create))
+        .route("/v1/quote", post(completions::quote::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::show))
         .route("/api/usage", get(usage::usage))
@@ -123,7 +146,13 @@ fn routes(app: Arc<App>) -> Router {
 async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = RequestId(app.context.new_id());
     request.extensions_mut().insert(id);
+    request.extensions_mut().insert(Arrived(Instant::now()));
     let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let code = response.extensions().get::<ErrorCode>().map_or(UPSTREAM_S_OWN, |code| code.0);
+        app.metrics.error(status, code);
+    }
     // An answer that was made by an earlier request has that one's id.
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().entry(REQUEST_ID).or_insert(value);
@@ -131,11 +160,17 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
     response
 }
 
-/// Whether requests would be answered: whether the ledger can be asked, and usage recorded.
+/// How long the ledger may take to say that it is ready: whoever asks here does not wait for ever.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
+/// Whether requests would be answered: whether the ledger could lease funds, and usage be recorded.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if let Err(error) = app.ledger.find_key(schemas::event::KeyHash([0; 32])).await {
+    let late = || LedgerError::Unavailable(format!("no answer within {READY_WITHIN:?}"));
+    if let Err(error) = timeout(READY_WITHIN, app.ledger.ready()).await.unwrap_or_else(|_| Err(late())) {
+        // The route is open to everybody: the details are for the log.
         tracing::warn!(%error, "not ready");
-        return ApiError::unavailable("The ledger can't be reached.").into_response();
+        let message = "The ledger can't be reached, or can't lease funds now. The gateway's log says why.";
+        return ApiError { code: "ledger_not_ready", ..ApiError::unavailable(message) }.into_response();
     }
     match app.recorder.reserve().await {
         Ok(_) => "ready\n".into_response(),

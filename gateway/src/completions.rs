@@ -5,6 +5,7 @@ mod answer;
 mod charge;
 mod output;
 mod prompt;
+pub(crate) mod quote;
 mod relay;
 mod request;
 mod route;
@@ -29,11 +30,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::accounts::{Caller, Decided, Hold, NoFunds, Running};
-use crate::app::{App, not_recordable};
+use crate::app::{App, Arrived, not_recordable};
 use crate::error::ApiError;
+use crate::key_limits::KeyHold;
 use crate::limits::TooMany;
 use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
+use crate::request_log::{self, CLIENT_GONE, Metered};
 use crate::upstream::{CallError, Sent, Upstream};
+use crate::usage_log::Room;
 use crate::{auth, body, idempotency};
 use request::{CompletionRequest, WorstCase};
 use route::{Route, Routes};
@@ -57,6 +61,8 @@ type Reply = oneshot::Sender<Result<Response, ApiError>>;
 pub(crate) struct Asked {
     running: Running,
     body: Bytes,
+    /// When it was here, without what its client took to send it.
+    begun: Instant,
 }
 
 impl Asked {
@@ -70,29 +76,43 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
+    Extension(arrived): Extension<Arrived>,
+    request: Request,
+) -> Response {
+    let response = respond(&app, &caller, request_id, arrived, request).await;
+    request_log::not_admitted(request_id, &caller, &response);
+    response
+}
+
+async fn respond(
+    app: &Arc<App>,
+    caller: &Caller,
+    request_id: RequestId,
+    arrived: Arrived,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     let received = async {
         let key = idempotency::key(&head.headers)?;
         let key = key.map(|key| Ok((auth::presented(&head.headers)?, key))).transpose()?;
-        Ok((key, receive(&caller, body).await?))
+        Ok((key, receive(caller, body, arrived).await?))
     };
     match received.await {
         Err::<_, ApiError>(error) => error.into_response(),
-        Ok((None, asked)) => answer(&app, &caller, request_id, asked, None).await,
+        Ok((None, asked)) => answer(app, caller, request_id, asked, None).await,
         // Boxed, as below: what few requests need must not make the futures of all others larger, which are moved several times.
         Ok((Some((api_key, key)), asked)) => {
-            Box::pin(idempotency::once(app, caller, request_id, asked, (&api_key, key))).await
+            Box::pin(idempotency::once(Arc::clone(app), caller.clone(), request_id, asked, (&api_key, key))).await
         }
     }
 }
 
-async fn receive(caller: &Caller, body: Body) -> Result<Asked, ApiError> {
+async fn receive(caller: &Caller, body: Body, Arrived(arrived): Arrived) -> Result<Asked, ApiError> {
     may_use(caller.account.status())?;
     let running = caller.account.admit(Instant::now()).map_err(too_many)?;
+    let reading = Instant::now();
     let body = body::read(body, MAX_BODY_BYTES).await?;
-    Ok(Asked { running, body })
+    Ok(Asked { running, body, begun: arrived + reading.elapsed() })
 }
 
 /// Answers a request. `told` hears whether it was charged.
@@ -114,11 +134,13 @@ pub(crate) async fn answer(
                     false => Box::pin(whole::run(job, reply)).await,
                 }
             });
-            match answer.await {
+            let mut response = match answer.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => error.into_response(),
                 Err(_) => ApiError::internal().into_response(),
-            }
+            };
+            response.extensions_mut().insert(Metered);
+            response
         }
     }
 }
@@ -127,21 +149,13 @@ async fn admit(
     app: &App,
     caller: &Caller,
     request_id: RequestId,
-    Asked { running, body }: Asked,
+    Asked { running, body, begun }: Asked,
     told: Option<Told>,
 ) -> Result<Job, ApiError> {
-    let mut request = CompletionRequest::parse(body)?;
-    let model = app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    let key_hold = match &caller.limits {
-        None => None,
-        Some(key) => {
-            key.may_use(&model.id)?;
-            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
-            request.allow(most);
-            Some(hold)
-        }
-    };
-    let (hold, worst) = hold(caller, &request, model).await?;
+    let request = CompletionRequest::parse(body)?;
+    let model = model(app, &request)?;
+    let prompt = prompt_bound(caller, &request, model).await;
+    let Decision { request, worst, hold, key_hold, room } = decide(app, caller, request, model, prompt).await?;
     let routes = routes(app, model, &request, &worst)?;
     let admitted = Admitted {
         request_id,
@@ -152,27 +166,67 @@ async fn admit(
         stream: request.stream,
         held: worst.tokens,
     };
-    // The last question before the upstream is called: whatever comes of that call can be recorded.
-    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
-    let meter =
-        Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running).telling(told).limited_by(key_hold);
+    let meter = Meter::start(Arc::clone(&app.recorder), admitted, hold, room, running);
+    let meter = meter.telling(told).limited_by(key_hold).since(begun);
     Ok(Job { meter, routes, request })
 }
 
-/// Holds the worst case: by the prompt's bytes where the account has several times that, else by its tokens, which takes time
-/// to count.
-async fn hold(caller: &Caller, request: &CompletionRequest, model: &Model) -> Result<(Hold, WorstCase), ApiError> {
-    let (there_is, bytes) = (caller.account.there_is(), request.prompt_tokens_bound(model));
-    let is_plenty =
-        request.wanted(model, bytes, there_is.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f));
-    let prompt = match is_plenty {
-        true => bytes,
-        false => {
-            let (request, model) = (request.clone(), model.clone());
-            let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
-            counted.ok().flatten().unwrap_or(bytes)
+fn model<'a>(app: &'a App, request: &CompletionRequest) -> Result<&'a Model, ApiError> {
+    app.catalogue.models.get(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))
+}
+
+/// What a request is admitted on. Dropped, all of it is given back.
+struct Decision {
+    /// Allowed no more than its key's limits pay for.
+    request: CompletionRequest,
+    worst: WorstCase,
+    hold: Hold,
+    key_hold: Option<KeyHold>,
+    room: Room,
+}
+
+/// Decides whether a request whose prompt has up to `prompt` tokens is admitted, within the limits of requests.
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    mut request: CompletionRequest,
+    model: &Model,
+    prompt: u64,
+) -> Result<Decision, ApiError> {
+    let key_hold = match &caller.limits {
+        None => None,
+        Some(key) => {
+            key.may_use(&model.id)?;
+            let (hold, most) = key.hold(app.context.now(), |left| request.within(model, left)).map_err(key_used_up)?;
+            request.allow(most);
+            Some(hold)
         }
     };
+    let (hold, worst) = hold(caller, &request, model, prompt).await?;
+    // The last question before the upstream is called: whatever comes of that call can be recorded.
+    let room = app.recorder.reserve().await.map_err(|refused| not_recordable(&refused))?;
+    Ok(Decision { request, worst, hold, key_hold, room })
+}
+
+/// The most tokens that the prompt can have: its bytes where the account has several times the worst case that follows, else
+/// counted, which takes time.
+async fn prompt_bound(caller: &Caller, request: &CompletionRequest, model: &Model) -> u64 {
+    let (there_is, bytes) = (caller.account.there_is(), request.prompt_tokens_bound(model));
+    if request.wanted(model, bytes, there_is.plan_tokens).times(PLENTY).is_some_and(|f| there_is.covers(f)) {
+        return bytes;
+    }
+    let (request, model) = (request.clone(), model.clone());
+    let counted = spawn_blocking(move || request.prompt_tokens_counted_bound(&model, there_is)).await;
+    counted.ok().flatten().unwrap_or(bytes)
+}
+
+/// Holds the worst case.
+async fn hold(
+    caller: &Caller,
+    request: &CompletionRequest,
+    model: &Model,
+    prompt: u64,
+) -> Result<(Hold, WorstCase), ApiError> {
     let decide = |available| {
         let worst = request.worst_case(model, prompt, available)?;
         Some(Decided { funds: worst.hold, full: worst.full, what: worst })
@@ -259,7 +313,12 @@ impl Job {
     }
 
     /// Records an ending that has no answer to go with it, and says `answer` to the client.
-    async fn fail(self, ending: Ending, reply: Reply, answer: Result<Response, ApiError>) {
+    async fn fail(mut self, ending: Ending, reply: Reply, answer: Result<Response, ApiError>) {
+        self.meter.answered_with(match &answer {
+            _ if reply.is_closed() => CLIENT_GONE,
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.status.as_u16(),
+        });
         let answer = match self.finish(ending).await {
             Ok(_) => answer,
             Err(NotDurable) => Err(not_durable()),

@@ -7,22 +7,29 @@ use serde::Serialize;
 /// What OpenAI's SDKs ask before they try again by themselves.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// An answer that is an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// On an answer that is an error: its code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
+
+/// An answer that is an error. As JSON it is the error object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ApiError {
     /// HTTP status.
+    #[serde(skip)]
     pub(crate) status: StatusCode,
-    /// `error.type`: the family.
-    pub(crate) r#type: &'static str,
-    /// `error.code`: precise and stable.
-    pub(crate) code: &'static str,
-    /// `error.param`: the request's field, where one is at fault.
-    pub(crate) param: Option<&'static str>,
     /// `error.message`: the thing, the value and the remedy.
     pub(crate) message: String,
+    /// `error.type`: the family.
+    pub(crate) r#type: &'static str,
+    /// `error.param`: the request's field, where one is at fault.
+    pub(crate) param: Option<&'static str>,
+    /// `error.code`: precise and stable.
+    pub(crate) code: &'static str,
     /// Seconds to wait before trying again, where waiting helps.
+    #[serde(skip)]
     pub(crate) retry_after_seconds: Option<u64>,
     /// Whether SDKs that would try again by the status are told not to.
+    #[serde(skip)]
     pub(crate) final_answer: bool,
 }
 
@@ -174,21 +181,13 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error", "internal_error", message)
     }
 
-    /// The error object as JSON.
+    /// The error object as an answer's JSON.
     pub(crate) fn to_json(&self) -> String {
         #[derive(Serialize)]
         struct Body<'a> {
-            error: Inner<'a>,
+            error: &'a ApiError,
         }
-        #[derive(Serialize)]
-        struct Inner<'a> {
-            message: &'a str,
-            r#type: &'a str,
-            param: Option<&'a str>,
-            code: &'a str,
-        }
-        let inner = Inner { message: &self.message, r#type: self.r#type, param: self.param, code: self.code };
-        serde_json::to_string(&Body { error: inner }).unwrap_or_default()
+        serde_json::to_string(&Body { error: self }).unwrap_or_default()
     }
 }
 
@@ -196,6 +195,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.to_json()).into_response();
+        response.extensions_mut().insert(ErrorCode(self.code));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -129,6 +129,10 @@ fn unavailable(error: impl std::fmt::Display) -> LedgerError {
 
 #[async_trait]
 impl Ledger for HttpLedger {
+    async fn ready(&self) -> Result<(), LedgerError> {
+        self.get::<String>("/readyz").await.map(drop)
+    }
+
     async fn find_key(&self, hash: KeyHash) -> Result<Option<KeyView>, LedgerError> {
         self.get(&format!("/internal/v1/keys/{hash}")).await
     }

@@ -82,6 +82,20 @@ struct Admissions {
 impl Limiter {
     /// Admits a request, which counts as running until [`Limiter::ended`], or says why not. A refused one counts nowhere.
     pub(crate) fn admit(&mut self, now: Instant, limits: Limits) -> Result<(), TooMany> {
+        self.check(now, limits)?;
+        match self.admitted.back_mut() {
+            Some(latest) if now.saturating_duration_since(latest.first) < KEPT_AS_ONE => {
+                latest.last = now;
+                latest.count += 1;
+            }
+            _ => self.admitted.push_back(Admissions { first: now, last: now, count: 1 }),
+        }
+        self.running += 1;
+        Ok(())
+    }
+
+    /// Says why a request would not be admitted, if so.
+    pub(crate) fn check(&mut self, now: Instant, limits: Limits) -> Result<(), TooMany> {
         if self.running >= limits.in_flight {
             let retry_after_seconds = IN_FLIGHT_RETRY_SECONDS;
             return Err(TooMany::AtOnce { limit: limits.in_flight, retry_after_seconds });
@@ -93,14 +107,6 @@ impl Limiter {
             let retry_after_seconds = self.until_fewer_than(limit, now);
             return Err(TooMany::InAMinute { limit: limits.per_minute, retry_after_seconds });
         }
-        match self.admitted.back_mut() {
-            Some(latest) if now.saturating_duration_since(latest.first) < KEPT_AS_ONE => {
-                latest.last = now;
-                latest.count += 1;
-            }
-            _ => self.admitted.push_back(Admissions { first: now, last: now, count: 1 }),
-        }
-        self.running += 1;
         Ok(())
     }
 

@@ -15,12 +15,18 @@ use uuid::Uuid;
 use crate::accounts::{Hold, Running};
 use crate::context::Context;
 use crate::key_limits::KeyHold;
+use crate::metrics::{Ended, InFlight, Metrics};
+use crate::request_log::{self, End};
+use crate::timing::Timing;
 use crate::usage_log::{Recording, Refused, Room};
 
 /// The largest usage event without its names: ids, times, counts and amounts with all their digits.
 const EVENT_BYTES: usize = 1_536;
 /// What a character of a name takes at most: an escape of JSON.
 const ESCAPED_BYTES: usize = 6;
+
+/// The status of an answer that is withheld.
+const NOT_DURABLE: u16 = 503;
 
 /// Writes usage events.
 pub(crate) struct Recorder {
@@ -30,18 +36,25 @@ pub(crate) struct Recorder {
     context: Context,
     /// What an event takes at most.
     room_bytes: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl Recorder {
     /// `source` is what events name as theirs.
-    pub(crate) fn new(recording: Recording, source: String, catalogue: &Catalogue, context: Context) -> Self {
+    pub(crate) fn new(
+        recording: Recording,
+        source: String,
+        catalogue: &Catalogue,
+        context: Context,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let names = catalogue
             .models
             .values()
             .flat_map(|model| model.routes().map(|(upstream, _)| model.id.len() + upstream.len()));
         let names = names.max();
         let room_bytes = room_bytes(source.len() + names.unwrap_or_default());
-        Self { recording, source, context, room_bytes }
+        Self { recording, source, context, room_bytes, metrics }
     }
 
     /// Makes sure that the event of a request can be recorded, however it ends.
@@ -135,12 +148,18 @@ pub(crate) struct Meter {
     key_hold: Option<KeyHold>,
     started_at: Timestamp,
     started: Instant,
+    timing: Timing,
+    /// The status of its answer, and whether that is out before the end.
+    status: u16,
+    head_is_out: bool,
+    _in_flight: InFlight,
 }
 
 impl Meter {
     pub(crate) fn start(recorder: Arc<Recorder>, admitted: Admitted, hold: Hold, room: Room, running: Running) -> Self {
-        let started_at = recorder.context.now();
+        let (started_at, started) = (recorder.context.now(), Instant::now());
         Self {
+            _in_flight: recorder.metrics.runs(),
             recorder,
             admitted,
             hold,
@@ -149,7 +168,10 @@ impl Meter {
             told: None,
             key_hold: None,
             started_at,
-            started: Instant::now(),
+            started,
+            timing: Timing::of(started),
+            status: 200,
+            head_is_out: false,
         }
     }
 
@@ -161,6 +183,26 @@ impl Meter {
     /// Settles also what is held of the key's limits.
     pub(crate) fn limited_by(self, key_hold: Option<KeyHold>) -> Self {
         Self { key_hold, ..self }
+    }
+
+    /// Counts its time from then on, when it was here.
+    pub(crate) fn since(self, begun: Instant) -> Self {
+        Self { timing: Timing::of(begun), ..self }
+    }
+
+    /// When its parts were over.
+    pub(crate) fn timing(&mut self) -> &mut Timing {
+        &mut self.timing
+    }
+
+    /// The status of its answer, where that is not 200.
+    pub(crate) fn answered_with(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// The head of its answer is out, whatever becomes of its event.
+    pub(crate) fn head_is_out(&mut self) {
+        self.head_is_out = true;
     }
 
     pub(crate) fn admitted(&self) -> &Admitted {
@@ -205,9 +247,28 @@ impl Meter {
         let record = Record { key: event.subject, payload };
         let key_charge = self.key_hold.take().map(|hold| hold.charge(cost.list_usd));
         self.hold.charge(cost.funding);
-        match self.recorder.recording.append(self.room, record.clone()).await {
-            Ok(()) => Ok(cost.funding.credit_usd),
+        let recorded = self.recorder.recording.append(self.room, record.clone()).await;
+        let (now, credit_usd) = (Instant::now(), cost.funding.credit_usd);
+        let end = End {
+            admitted: &self.admitted,
+            account: record.key,
+            status: if recorded.is_ok() || self.head_is_out { self.status } else { NOT_DURABLE },
+            ending,
+            list_usd: cost.list_usd,
+            credit_usd,
+            recorded: recorded.is_ok(),
+            timing: self.timing,
+        };
+        request_log::ended(&end, now);
+        match recorded {
+            Ok(()) => {
+                let (model, stream) = (self.admitted.model.as_str(), self.admitted.stream);
+                let ended = Ended { model, stream, ending, list_usd: cost.list_usd, credit_usd };
+                self.recorder.metrics.ended(&ended, &self.timing, now);
+                Ok(credit_usd)
+            }
             Err(error) => {
+                self.recorder.metrics.not_durable();
                 if let Some(charge) = key_charge {
                     charge.take_back();
                 }

@@ -25,6 +25,8 @@ pub enum LedgerError {
 /// The ledger: in the same process, or over HTTP on its private port.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
+    /// Whether it could do its work now.
+    async fn ready(&self) -> Result<(), LedgerError>;
     /// The live key with this hash, and its account.
     async fn find_key(&self, hash: KeyHash) -> Result<Option<KeyView>, LedgerError>;
     /// An account as of now.

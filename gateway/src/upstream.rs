@@ -20,9 +20,14 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::sent::Sent;
 use self::sent::Watched;
+use crate::tally::Tally;
 
 /// The most bytes of an error answer that are read.
 const MAX_ERROR_BYTES: usize = 1 << 20;
+
+/// How a call can end, up to its first token.
+pub(crate) const ATTEMPT_ENDS: [&str; 8] =
+    ["answered", "unreachable", "timeout", "busy", "refused", "failed", "no_answer", "broken"];
 
 /// Upstreams by name.
 pub type Upstreams = BTreeMap<String, Arc<Upstream>>;
@@ -35,6 +40,8 @@ pub struct Upstream {
     first_token_timeout: Duration,
     idle_timeout: Duration,
     client: Client<HttpsConnector<HttpConnector>, Watched>,
+    /// Calls, by how they ended.
+    attempts: Tally<{ ATTEMPT_ENDS.len() }>,
 }
 
 /// An upstream's configuration makes no sense.
@@ -159,12 +166,32 @@ impl Upstream {
             first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
             client,
+            attempts: Tally::default(),
         })
     }
 
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Calls, by how they ended.
+    pub(crate) fn attempts(&self) -> &Tally<{ ATTEMPT_ENDS.len() }> {
+        &self.attempts
+    }
+
+    /// Counts a call by its end.
+    pub(crate) fn count<T>(&self, end: &Result<T, CallError>) {
+        self.attempts.count(match end {
+            Ok(_) => 0,
+            Err(CallError::Unreachable { .. }) => 1,
+            Err(CallError::Timeout(_)) => 2,
+            Err(CallError::Status { status: StatusCode::TOO_MANY_REQUESTS, .. }) => 3,
+            Err(CallError::Status { status, .. }) if status.is_server_error() => 5,
+            Err(CallError::Status { .. }) => 4,
+            Err(CallError::NoAnswer(_)) => 6,
+            Err(CallError::Broken { .. } | CallError::Stalled(_)) => 7,
+        });
     }
 
     /// How long it may take to its first token.

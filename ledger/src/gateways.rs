@@ -14,8 +14,12 @@ use crate::store::Store;
 /// says the gateway.
 ///
 /// # Errors
-/// The log or the store can't be reached.
+/// A refusal where that is no gateway; the log or the store can't be reached.
 pub async fn close(store: &dyn Store, log: &dyn EventLog, close: &CloseLeases) -> Result<ClosedLeases, LedgerError> {
+    if close.gateway_id == GatewayId::LEDGER {
+        let detail = format!("{} is the ledger: what it has set aside ends when that is charged", GatewayId::LEDGER);
+        return Err(Refusal::Invalid { field: "gateway".into(), detail }.into());
+    }
     let mut ends = BTreeMap::new();
     for partition in store.partitions_of_runs(close).await? {
         let unavailable = |error| LedgerError::Unavailable(format!("where the log ends: {error}"));
@@ -34,7 +38,9 @@ pub async fn abandon(
     log: &dyn EventLog,
     gateway_id: GatewayId,
 ) -> Result<ClosedLeases, LedgerError> {
-    if !store.gateways().await?.iter().any(|gateway| gateway.gateway_id == gateway_id) {
+    if gateway_id != GatewayId::LEDGER
+        && !store.gateways().await?.iter().any(|gateway| gateway.gateway_id == gateway_id)
+    {
         let detail = format!("{gateway_id} has no leases; `modelhub admin gateways` tells which gateways have some");
         return Err(Refusal::Invalid { field: "gateway".into(), detail }.into());
     }

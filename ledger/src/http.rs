@@ -20,7 +20,7 @@
 //! | `POST /internal/v1/answers/claim` | [`ClaimAnswer`](schemas::api::ClaimAnswer) → [`Claimed`](schemas::api::Claimed) |
 //! | `POST /internal/v1/answers/hold` | [`HoldAnswer`](schemas::api::HoldAnswer) → whether it is still the holder's |
 //! | `POST /internal/v1/answers/end` | [`EndAnswer`](schemas::api::EndAnswer) → [`AnswerEnded`](schemas::api::AnswerEnded) |
-//! | `GET /healthz`, `GET /readyz` | the process runs; the store answers |
+//! | `GET /healthz`, `GET /readyz` | the process runs; the store answers and may grant |
 //!
 //! A [`Refusal`](schemas::api::Refusal) is the body of a 402, 404, 409 or 422; everything else that goes wrong has
 //! `{"code", "message"}`: 401 without the shared secret, 503 where the ledger can't do it now. An unknown key is an
@@ -80,9 +80,8 @@ pub fn router(service: Arc<Ledger>, secret: Secret) -> Router {
         .with_state(service)
 }
 
-async fn ready(State(service): Service) -> Result<&'static str, Failure> {
-    service.ready().await?;
-    Ok("ok")
+async fn ready(State(service): Service) -> Answer {
+    answer(service.ready().await.map(|()| "ok"))
 }
 
 async fn open_account(State(service): Service, Body(command): Body<OpenAccount>) -> Answer {

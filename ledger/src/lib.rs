@@ -11,6 +11,7 @@ mod cache;
 mod feed;
 pub mod gateways;
 pub mod http;
+mod metrics;
 mod outside;
 pub mod quarantine;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod sink;
 pub mod store;
 
 pub use feed::{Applied, Feed};
+pub use metrics::Metrics;
 pub use outside::{Outside, System};
 pub use service::{APPLY_TIMEOUT, LEASE_TTL, Ledger, LedgerError, Parts, Renewals, monthly, sweep_answers};
 pub use sink::LedgerSink;

@@ -10,9 +10,11 @@ use eventlog::embedded::EmbeddedLog;
 use eventlog::{AppendError, Batch, Bounds, EventLog, LogError, Record, Sink};
 use schemas::catalogue::{Catalogue, PlanTerms};
 use schemas::config::Secret;
-use schemas::event::{Accuracy, OUTCOME_POLICY, Outcome, UsageRecordedV1};
+use schemas::event::{Accuracy, Funding, OUTCOME_POLICY, Outcome, UsageRecordedV1, UsageRecordedV2};
 use schemas::usage::{Price, TokenCounts};
-use schemas::{AccountId, Event, EventData, EventId, KeyId, Offset, PartitionId, Position, RequestId, Timestamp};
+use schemas::{
+    AccountId, Event, EventData, EventId, KeyId, LeaseId, Offset, PartitionId, Position, RequestId, Timestamp,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +84,11 @@ impl Rig {
         Self { ledger, store, log, feed, clock, stop, folding, _folder: folder }
     }
 
+    /// The time that it will be.
+    pub(crate) fn now_and(&self, later: Duration) -> Timestamp {
+        Timestamp::from_micros(self.clock.now().as_micros() + i64::try_from(later.as_micros()).unwrap())
+    }
+
     /// Ends the sink, after what it is applying.
     pub(crate) async fn stop_folding(&self) {
         self.stop.cancel();
@@ -121,6 +128,38 @@ impl Rig {
         }))
     }
 
+    /// Appends the usage of a request that was admitted on a lease, at 1 USD a token, and returns when it is applied.
+    pub(crate) async fn used_on(&self, lease: LeaseId, account: AccountId, id: u128, completion: u64) {
+        let unit = || "1000000".parse().unwrap();
+        let cost_usd = completion.to_string().parse().unwrap();
+        let usage = UsageRecordedV2 {
+            request_id: RequestId(Uuid::from_u128(id)),
+            key_id: KeyId(Uuid::nil()),
+            model: "m".into(),
+            upstream: "u".into(),
+            stream: false,
+            outcome: Outcome::Completed,
+            accuracy: Accuracy::Measured,
+            policy: OUTCOME_POLICY,
+            tokens: TokenCounts { completion, ..TokenCounts::default() },
+            price: Price { input: unit(), cached_input: unit(), output: unit() },
+            cost_usd,
+            started_at: self.clock.now(),
+            duration_ms: 1,
+            lease_id: Some(lease),
+            funding: Some(Funding { plan_tokens: 0, credit_usd: cost_usd }),
+        };
+        self.tell(account, EventId(Uuid::from_u128(id)), EventData::UsageRecordedV2(Box::new(usage))).await;
+    }
+
+    /// Appends an event and returns when it is applied.
+    async fn tell(&self, subject: AccountId, id: EventId, data: EventData) {
+        let event = Event { id, source: "/test".into(), subject, time: self.clock.now(), data };
+        let record = Record { key: subject, payload: event.encode().unwrap().into() };
+        self.log.append(record).await.unwrap();
+        self.ledger.catch_up().await.unwrap();
+    }
+
     /// Appends the usage of a request, at 1 USD a token, and returns when it is applied.
     pub(crate) async fn used(&self, account: AccountId, id: u128, prompt: u64, completion: u64) -> EventId {
         let id = EventId(Uuid::from_u128(id));
@@ -141,11 +180,7 @@ impl Rig {
             started_at: self.clock.now(),
             duration_ms: 1,
         };
-        let data = EventData::UsageRecorded(Box::new(usage));
-        let event = Event { id, source: "/test".into(), subject: account, time: self.clock.now(), data };
-        let record = Record { key: account, payload: event.encode().unwrap().into() };
-        self.log.append(record).await.unwrap();
-        self.ledger.catch_up().await.unwrap();
+        self.tell(account, id, EventData::UsageRecorded(Box::new(usage))).await;
         id
     }
 

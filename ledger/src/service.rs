@@ -10,6 +10,7 @@ mod leases;
 mod open;
 mod outcome;
 mod own_log;
+mod plan_charge;
 mod questions;
 mod renewals;
 #[cfg(test)]
@@ -149,9 +150,16 @@ impl Ledger {
         Self { parts, lanes: std::array::from_fn(|_| Mutex::new(())), payments: Mutex::new(()) }
     }
 
-    /// Whether the store answers.
+    /// Whether the store answers, and knows all that accounts have, so that it may grant leases.
     pub async fn ready(&self) -> Result<(), LedgerError> {
-        Ok(self.parts.store.ping().await?)
+        self.parts.store.ping().await?;
+        match self.parts.store.refolding().await? {
+            None => Ok(()),
+            Some(partition) => Err(LedgerError::Unavailable(format!(
+                "its store is being folded again, partition {partition} is not there yet, and nothing is granted on \
+                 accounts in it until it is"
+            ))),
+        }
     }
 
     /// Makes commands on one account take turns in this process, so that a limit which is looked at first is not

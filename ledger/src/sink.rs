@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use self::decoded::{Decoded, off_thread};
 use crate::cache::Known;
 use crate::feed::{Applied, Feed};
+use crate::metrics::Metrics;
 use crate::store::{Commit, Loaded, Store, StoreError, StoredAccount};
 
 /// How much memory the accounts of all partitions may take up, in bytes, before the longest unused are forgotten.
@@ -30,18 +31,33 @@ pub struct LedgerSink {
     known: Mutex<BTreeMap<PartitionId, Known>>,
     /// A batch of each partition that was decoded before its turn.
     decoded: Mutex<BTreeMap<PartitionId, Decoded>>,
+    metrics: Option<Metrics>,
 }
 
 impl LedgerSink {
     /// A sink for a log of `partitions` partitions. Commits are told to `feed`.
     pub fn new(store: Arc<dyn Store>, feed: Arc<Feed>, partitions: u32) -> Self {
-        Self { store, feed, partitions, remembered: REMEMBERED, known: Mutex::default(), decoded: Mutex::default() }
+        Self {
+            store,
+            feed,
+            partitions,
+            remembered: REMEMBERED,
+            known: Mutex::default(),
+            decoded: Mutex::default(),
+            metrics: None,
+        }
     }
 
     /// The same with another bound on the memory for accounts, in bytes. Nothing but speed depends on it.
     #[must_use]
     pub fn remembering(self, bytes: usize) -> Self {
         Self { remembered: bytes, ..self }
+    }
+
+    /// The same, with what it commits counted.
+    #[must_use]
+    pub fn counting(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// What is known at the position of record. It is the caller's until it is put back.
@@ -148,6 +164,9 @@ impl Sink for LedgerSink {
         };
         let Committed { commit, before } = committed?;
         report(&commit);
+        if let Some(metrics) = &self.metrics {
+            metrics.committed(batch.records.len(), &commit);
+        }
         let views = commit.accounts.iter().map(|(state, balance)| view(partition, state, *balance)).collect();
         let applied = Applied { partition, next: commit.next, views };
         known.committed(commit, before);

@@ -68,6 +68,19 @@ pub enum Refusal {
         /// What there is.
         credit_usd: crate::Usd,
     },
+    /// The account's credit would pay for a plan, if requests that run had not been granted so much of it.
+    #[error(
+        "the plan takes {due_usd} USD of the account's {credit_usd} USD of credit, and {reserved_usd} USD of that are \
+         reserved for requests that run: try again when they have ended, or record a payment first"
+    )]
+    CreditReserved {
+        /// What the plan's price takes of the credit.
+        due_usd: crate::Usd,
+        /// What there is.
+        credit_usd: crate::Usd,
+        /// What leases reserve of that.
+        reserved_usd: crate::Usd,
+    },
     /// No such invoice, or it is another account's.
     #[error("no invoice {number}; list what exists with `modelhub admin invoices list` or GET /api/invoices")]
     UnknownInvoice {

@@ -42,6 +42,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// What gateways may spend by themselves.
     pub leases: Leases,
+    /// What Prometheus is told.
+    pub metrics: Metrics,
     /// The secret under which API keys are hashed; embedded mode makes its own in the data folder.
     pub key_pepper: Option<Secret>,
 }
@@ -64,9 +66,19 @@ impl Default for Config {
             spool: Spool::default(),
             idempotency: Idempotency::default(),
             leases: Leases::default(),
+            metrics: Metrics::default(),
             key_pepper: None,
         }
     }
+}
+
+/// What Prometheus is told.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where `/metrics` is answered, by each service for itself; nowhere where absent. Without a key: business figures are
+    /// no business of whoever reaches the public address, so this is another one, in a private network.
+    pub listen: Option<String>,
 }
 
 /// What gateways may spend by themselves.

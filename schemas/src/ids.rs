@@ -115,6 +115,12 @@ impl AccountId {
     pub const OPERATOR: Self = Self(Uuid::from_u128(0xe847_f104_55ca_54cc_befc_f5cb_96a3_aafb));
 }
 
+impl GatewayId {
+    /// Whose leases are that the ledger itself sets a plan's price aside on: no gateway's. The id is the `UUIDv5` of
+    /// `urn:modelhub:ledger` in the namespace of URLs.
+    pub const LEDGER: Self = Self(Uuid::from_u128(0xe1dc_b609_ee40_594e_8dae_12f1_716d_1962));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +128,10 @@ mod tests {
     #[test]
     fn the_operator_s_account_is_the_id_of_its_name() {
         assert_eq!(AccountId::OPERATOR.0, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"urn:modelhub:operator"));
+    }
+
+    #[test]
+    fn the_ledger_as_a_gateway_is_the_id_of_its_name() {
+        assert_eq!(GatewayId::LEDGER.0, Uuid::new_v5(&Uuid::NAMESPACE_URL, b"urn:modelhub:ledger"));
     }
 }

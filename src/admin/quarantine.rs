@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cli::QuarantineCommand;
 use crate::config::Loaded;
 use crate::data_dir::DataDir;
+use crate::metrics::Metrics;
 use crate::services::embedded::Embedded;
 use crate::{print, stores};
 
@@ -116,7 +117,9 @@ async fn retry(loaded: Loaded, position: Position, json: bool) -> Result<()> {
     let log = stores::log(&config).await?;
     let own = if stores::is_distributed(&config) { None } else { DataDir::take(&config.data_dir)? };
     let embedded = match &own {
-        Some(data) => Some(Embedded::start(data, loaded.catalogue, config.key_pepper).await?),
+        Some(data) => {
+            Some(Embedded::start(data, loaded.catalogue, config.key_pepper, &mut Metrics::new("admin")?).await?)
+        }
         None => None,
     };
     let retried = quarantine::retry(&*store, &*log, position, APPLY_TIMEOUT).await;

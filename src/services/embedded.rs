@@ -19,6 +19,7 @@ use super::shared;
 use crate::adapters::{InProcessLedger, InProcessPostings, StoreStats};
 use crate::config::Loaded;
 use crate::data_dir::{Control, DataDir, fresh_secret};
+use crate::metrics::{Batches, Lag, LedgerPositions, Metrics, Positions, UsagePositions};
 use crate::{demo_account, outside, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
@@ -44,7 +45,12 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// Opens the stores of a data folder and starts to fold its log. Returns when the ledger has all that is in it: what
     /// was charged right before a crash must be in the first balance that anybody sees.
-    pub(crate) async fn start(data: &DataDir, catalogue: Catalogue, key_pepper: Option<Secret>) -> Result<Self> {
+    pub(crate) async fn start(
+        data: &DataDir,
+        catalogue: Catalogue,
+        key_pepper: Option<Secret>,
+        metrics: &mut Metrics,
+    ) -> Result<Self> {
         let key_pepper = match key_pepper {
             Some(pepper) => pepper,
             None => data.secret("key-pepper")?,
@@ -57,6 +63,12 @@ impl Embedded {
         let lost = CancellationToken::new();
         let ledger_sink =
             LedgerSink::new(Arc::<ledger::SqliteStore>::clone(&store), Arc::clone(&feed), log.partitions());
+        let batches = Batches::new(&metrics.registry)?;
+        let ledger_sink = batches.of("ledger", ledger_sink.counting(ledger::Metrics::new(&metrics.registry)?));
+        let ledger_positions: Arc<dyn Positions> = Arc::new(LedgerPositions(store.clone()));
+        let usage_positions: Arc<dyn Positions> = Arc::new(UsagePositions(usage.clone()));
+        let positions = vec![("ledger", ledger_positions), ("projector", usage_positions)];
+        metrics.probe(Lag::new(&metrics.registry, log.clone(), positions)?);
         let ledger = Arc::new(Ledger::new(ledger::Parts {
             store,
             log: log.clone(),
@@ -69,13 +81,13 @@ impl Embedded {
         }));
         ledger.is_of_its_log().await.context("log.sqlite and ledger.sqlite")?;
         let group = "ledger".to_owned();
-        let mut consumer = shared::consumer(log.clone(), group, Arc::new(ledger_sink), stop.clone(), lost.clone());
+        let mut consumer = shared::consumer(log.clone(), group, ledger_sink, stop.clone(), lost.clone());
         tokio::select! {
             caught_up = ledger.catch_up() => caught_up.context("folding the log")?,
             () = lost.cancelled() => (&mut consumer).await.context("the ledger's consumer")?.context("log.sqlite")?,
         }
         let postings = Arc::new(InProcessPostings(Arc::clone(&ledger)));
-        let usage_sink = Arc::new(ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, postings));
+        let usage_sink = batches.of("projector", ProjectorSink::new(usage.clone() as Arc<dyn UsageStore>, postings));
         let (projector_stop, group) = (CancellationToken::new(), "projector".to_owned());
         let projector = shared::consumer(log.clone(), group, usage_sink, projector_stop.clone(), lost.clone());
         Ok(Self { ledger, usage, log, key_pepper, consumer, stop, projector, projector_stop, lost })
@@ -101,7 +113,8 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         format!("{} is in use by another modelhub process; stop that, or set data_dir", config.data_dir.display())
     })?;
     let stop = shutdown::on_signal()?;
-    let start = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone());
+    let mut metrics = Metrics::new("serve")?;
+    let start = Embedded::start(&data, catalogue.clone(), config.key_pepper.clone(), &mut metrics);
     // A long log takes its time, and a stop does not wait for it: what is not folded now is folded at the next start.
     let Some(embedded) = stop.run_until_cancelled(start).await.transpose()? else { return Ok(()) };
     let (lost, process) = (embedded.lost.clone(), stop.clone());
@@ -141,7 +154,10 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         idempotency: config.idempotency,
         source: "/modelhub/embedded".to_owned(),
         context: outside::gateway(),
-    });
+        registry: metrics.registry.clone(),
+    })?;
+    metrics.probe(gateway.refresh);
+    metrics.serve(&config, after_gateway.clone()).await?;
     let keeper = Arc::new(gateway.keeper);
     let keep = Arc::clone(&keeper);
     // Whatever an earlier run recorded is in the log: that is a file of this folder.
@@ -206,7 +222,7 @@ mod tests {
             log.append(Record { key: account, payload: event.encode().unwrap().into() }).await.unwrap();
         }
         drop(log);
-        let embedded = Embedded::start(&data, catalogue, None).await.unwrap();
+        let embedded = Embedded::start(&data, catalogue, None, &mut Metrics::new("test").unwrap()).await.unwrap();
         let balance = embedded.ledger.balance(account).await.unwrap();
         assert_eq!(balance.balance_usd, "4.99".parse::<Usd>().unwrap());
         embedded.stop().await.unwrap();

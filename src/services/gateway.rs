@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::shared;
 use crate::adapters::StoreStats;
 use crate::config::Loaded;
+use crate::metrics::{Metrics, Spooled};
 use crate::{outside, shutdown};
 
 /// How long a stop waits for the log to take what is in the spool. The rest is drained after the next start.
@@ -44,6 +45,8 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let usage = shared::clickhouse(&config).await?;
     let after_gateway = CancellationToken::new();
     let upstreams = shared::upstreams(&config, &catalogue, &after_gateway).await?;
+    let mut metrics = Metrics::new("gateway")?;
+    metrics.probe(Spooled::new(&metrics.registry, Arc::clone(&spool))?);
     let gateway = gateway::build(gateway::Parts {
         catalogue,
         upstreams,
@@ -55,7 +58,10 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         idempotency: config.idempotency,
         source: format!("/modelhub/gateway/{run_id}"),
         context: outside::gateway(),
-    });
+        registry: metrics.registry.clone(),
+    })?;
+    metrics.probe(gateway.refresh);
+    metrics.serve(&config, after_gateway.clone()).await?;
     let draining = CancellationToken::new();
     let drainer = tokio::spawn(drain(Arc::clone(&spool), kafka, leftovers.clone(), draining.clone()));
     let keeper = Arc::new(gateway.keeper);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared;
 use crate::config::Loaded;
+use crate::metrics::{Batches, Lag, LedgerPositions, Metrics};
 use crate::shutdown;
 
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -24,7 +25,12 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let store = Arc::new(PostgresStore::open(postgres.url.expose()).await.context("postgres.url")?);
     let log = shared::kafka(&config, "modelhub-ledger").await?;
     let feed = Arc::new(Feed::default());
+    let mut metrics = Metrics::new("ledger")?;
     let sink = LedgerSink::new(store.clone(), feed.clone(), log.partitions());
+    let sink = sink.counting(ledger::Metrics::new(&metrics.registry)?);
+    let sink = Batches::new(&metrics.registry)?.of("ledger", sink);
+    let positions = Arc::new(LedgerPositions(store.clone()));
+    metrics.probe(Lag::new(&metrics.registry, log.clone(), vec![("ledger", positions)])?);
     let consuming = CancellationToken::new();
     let service = Arc::new(Ledger::new(ledger::Parts {
         store,
@@ -39,8 +45,9 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let Some(own) = stop.run_until_cancelled(is_of_its_log(&service)).await else { return Ok(()) };
     let topic = config.kafka.as_ref().map_or_else(String::new, |kafka| format!("kafka.topic {:?}", kafka.topic));
     own.with_context(|| format!("postgres.url and {topic}"))?;
+    metrics.serve(&config, stop.clone()).await?;
     let group = shared::group(&config, "ledger");
-    let consumer = shared::consumer(log, group, Arc::new(sink), consuming.clone(), stop.clone());
+    let consumer = shared::consumer(log, group, sink, consuming.clone(), stop.clone());
     let renewals = Renewals::new(service.clone());
     let until = stop.clone();
     let renewing = tokio::spawn(async move { renewals.run(until).await });

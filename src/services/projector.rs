@@ -14,6 +14,7 @@ use schemas::PartitionId;
 use super::shared;
 use crate::adapters::HttpPostings;
 use crate::config::Loaded;
+use crate::metrics::{Batches, Lag, Metrics, UsagePositions};
 use crate::shutdown;
 
 /// Runs until SIGTERM or SIGINT.
@@ -25,9 +26,14 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let url = shared::required(config.ledger.url.as_ref(), "ledger.url")?;
     let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?;
     let postings = HttpPostings(HttpLedger::new(url, secret)?);
+    let mut metrics = Metrics::new("projector")?;
     let sink = ProjectorSink::new(Arc::clone(&store), Arc::new(postings));
+    let sink = Batches::new(&metrics.registry)?.of("projector", sink);
+    let positions = Arc::new(UsagePositions(Arc::clone(&store)));
+    metrics.probe(Lag::new(&metrics.registry, log.clone(), vec![("projector", positions)])?);
+    metrics.serve(&config, stop.clone()).await?;
     let group = shared::group(&config, "projector");
-    let consumer = shared::consumer(log, group, Arc::new(sink), stop.clone(), stop.clone());
+    let consumer = shared::consumer(log, group, sink, stop.clone(), stop.clone());
     let listener = shared::listen(&config.projector.listen, "projector.listen").await?;
     tracing::info!(address = %listener.local_addr().context("projector.listen")?, "projector listens");
     gateway::server::serve(listener, health(store), stop).await;

@@ -27,7 +27,7 @@ pub(crate) fn group(config: &Config, service: &str) -> String {
 const RERUN_AFTER: Duration = Duration::from_secs(1);
 
 /// Listens on `address`, which the configuration has under `key`.
-pub(super) async fn listen(address: &str, key: &str) -> Result<TcpListener> {
+pub(crate) async fn listen(address: &str, key: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{key}: listening on {address}"))
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn nothing_differs(audit: &Finished, context: &str) -> Value {
 /// Waits until both stores have applied all that is in the log, and gives the audit of then. Until a store has applied
 /// the first record of a partition, an audit says that and fails; it must say nothing else.
 pub(crate) async fn applied(system: &System) -> Value {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(3);
     loop {
         let audit = system.run(&["audit", "--json"]).await;
         let report = nothing_differs(&audit, "");

@@ -3,18 +3,16 @@
 //!
 //! `MODELHUB_TEST_RACE_CLIENTS` is how many clients there are (48 unless told).
 
+mod counters;
+mod greedy;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::response::Response;
-use axum::routing::post;
 use http::{Method, StatusCode};
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::query_as;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -26,47 +24,6 @@ use crate::system::{Stop, System, decimal};
 const CENT: &str = "0.01";
 const MODELS: [&str; 3] = ["small", "middle", "large"];
 const LEASE_TTL: Duration = Duration::from_secs(3);
-
-/// An upstream that answers with as many tokens as it likes, whatever it is asked for.
-async fn greedy_upstream() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let base_url = format!("http://{}/v1", listener.local_addr().expect("an address"));
-    let routes = Router::new().route("/v1/chat/completions", post(answer));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    base_url
-}
-
-/// Between 1 and 400 words of one token each, by the length of what was asked.
-async fn answer(body: Bytes) -> Response {
-    let request: Value = serde_json::from_slice(&body).expect("JSON");
-    let said = request["messages"][0]["content"].as_str().expect("text");
-    let (prompt, words) = (said.split_whitespace().count(), 1 + said.len() * 97 % 400);
-    sleep(Duration::from_millis((words % 7) as u64)).await;
-    let usage = json!({"prompt_tokens": prompt, "completion_tokens": words, "total_tokens": prompt + words});
-    let text = " yes".repeat(words);
-    if request["stream"] != json!(true) {
-        let choices = json!([{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]);
-        let whole = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "um", "choices": choices, "usage": usage});
-        return response("application/json", whole.to_string());
-    }
-    let chunk = |choices: Value, usage: Value| {
-        let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "um", "choices": choices, "usage": usage});
-        format!("data: {chunk}\n\n")
-    };
-    let mut events = String::new();
-    for piece in text.as_bytes().chunks(40) {
-        let piece = String::from_utf8_lossy(piece);
-        events += &chunk(json!([{"index": 0, "delta": {"content": piece}, "finish_reason": null}]), Value::Null);
-    }
-    events += &chunk(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]), Value::Null);
-    events += &chunk(json!([]), usage);
-    events += "data: [DONE]\n\n";
-    response("text/event-stream", events)
-}
-
-fn response(content_type: &str, body: String) -> Response {
-    Response::builder().header("content-type", content_type).body(Body::from(body)).expect("a response")
-}
 
 fn configuration(base_url: &str) -> String {
     let models: String = [("small", "0.05", "0.1"), ("middle", "0.1", "0.2"), ("large", "0.2", "0.3")]
@@ -186,47 +143,95 @@ async fn race(seed: u64, clients: &[Client], how_many: usize, patience: Duration
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_cent_is_spent_once() {
     let kafka = tests::kafka::cluster().await;
-    let system = System::distributed_on(kafka, &configuration(&greedy_upstream().await), &[]).await;
+    let system = System::distributed_on(kafka, &configuration(&greedy::upstream().await), &[]).await;
     let others = [system.another_gateway().await, system.another_gateway().await, system.another_gateway().await];
     let addresses: Vec<&str> =
         [system.address.as_str()].into_iter().chain(others.iter().map(|other| other.address.as_str())).collect();
     let (account, clients) = poor_account(&system, &addresses).await;
-    let how_many = number("MODELHUB_TEST_RACE_CLIENTS", 48);
-    let begun = Instant::now();
-    let logs = race(1, &clients, how_many, Duration::from_mins(5)).await;
-    let took = begun.elapsed();
+    let raced = Raced::run(&clients).await;
+    println!("{}", raced.told);
 
     let cent: Decimal = CENT.parse().unwrap();
-    let answers = || logs.iter().flat_map(|log| &log.answers);
-    let spent: Decimal = answers().map(|(_, cost)| *cost).sum();
-    assert!(logs.iter().all(|log| log.refused_at.is_some() && log.broken == 0), "somebody was not refused in the end");
-    let first_refusal = logs.iter().filter_map(|log| log.refused_at).min().expect("a refusal");
-    let before: Decimal = answers().filter(|(asked, _)| *asked < first_refusal).map(|(_, cost)| *cost).sum();
-    let percent = |amount: Decimal| (amount / cent * Decimal::from(100)).round_dp(3);
-    println!(
-        "race: {how_many} clients, 4 gateways, {} answers in {took:.1?}; spent {spent} of {cent} ({} %), {} % asked for \
-         before the first refusal",
-        answers().count(),
-        percent(spent),
-        percent(before),
-    );
-    assert!(spent <= cent, "{spent} of {cent} was spent");
-    assert!(percent(before) >= Decimal::new(999, 1), "{before} of {cent} was used before the first refusal");
+    assert!(raced.spent <= cent, "{} of {cent} was spent", raced.spent);
+    assert!(percent(raced.before) >= Decimal::new(999, 1), "{} was used before the first refusal", raced.before);
     // The ledger says the same, to the last digit.
-    system.balance_becomes(&account, cent - spent).await;
+    system.balance_becomes(&account, cent - raced.spent).await;
     nothing_is_stranded(&system).await;
-    let balance = system.admin(&["balance", "--account", &account]).await;
-    assert_eq!(decimal(&balance["debt_usd"]), Decimal::ZERO);
+    assert_eq!(debt(&system, &account).await, Decimal::ZERO);
     books::applied(&system).await;
     assert_eq!(system.run(&["audit"]).await.code, 0);
     drop(others);
+}
+
+/// What the same race comes to where each gateway counts for itself from the balance that it read, as most do: this harness sees an
+/// overspend where there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_in_each_process_overspend() {
+    let kafka = tests::kafka::cluster().await;
+    let system = System::distributed_on(kafka, &configuration(&greedy::upstream().await), &[]).await;
+    let counters = counters::instead_of_leases(system.variable("MODELHUB_LEDGER__URL").expect("a ledger")).await;
+    let mut gateways = Vec::new();
+    for _ in 0..4 {
+        gateways.push(system.another_gateway_with(&[("MODELHUB_LEDGER__URL", &counters)]).await);
+    }
+    let addresses: Vec<&str> = gateways.iter().map(|gateway| gateway.address.as_str()).collect();
+    let (account, clients) = poor_account(&system, &addresses).await;
+    let raced = Raced::run(&clients).await;
+    println!("{}", raced.told);
+
+    let cent: Decimal = CENT.parse().unwrap();
+    assert!(raced.spent > cent, "{} of {cent} was spent", raced.spent);
+    // The ledger charges all of it, and what nothing was set aside for is a debt.
+    system.balance_becomes(&account, cent - raced.spent).await;
+    assert_eq!(debt(&system, &account).await, raced.spent - cent);
+    books::applied(&system).await;
+    assert_eq!(system.run(&["audit"]).await.code, 0);
+}
+
+async fn debt(system: &System, account: &str) -> Decimal {
+    decimal(&system.admin(&["balance", "--account", account]).await["debt_usd"])
+}
+
+fn percent(amount: Decimal) -> Decimal {
+    let cent: Decimal = CENT.parse().unwrap();
+    (amount / cent * Decimal::from(100)).round_dp(3)
+}
+
+/// What came of a race in which every client was refused in the end.
+struct Raced {
+    spent: Decimal,
+    /// Of that, what was asked for before the first refusal.
+    before: Decimal,
+    told: String,
+}
+
+impl Raced {
+    async fn run(clients: &[Client]) -> Self {
+        let how_many = number("MODELHUB_TEST_RACE_CLIENTS", 48);
+        let begun = Instant::now();
+        let logs = race(1, clients, how_many, Duration::from_mins(5)).await;
+        let took = begun.elapsed();
+        let answers = || logs.iter().flat_map(|log| &log.answers);
+        assert!(logs.iter().all(|log| log.refused_at.is_some() && log.broken == 0), "somebody was not refused");
+        let first_refusal = logs.iter().filter_map(|log| log.refused_at).min().expect("a refusal");
+        let spent = answers().map(|(_, cost)| *cost).sum();
+        let before = answers().filter(|(asked, _)| *asked < first_refusal).map(|(_, cost)| *cost).sum();
+        let told = format!(
+            "race: {how_many} clients, 4 gateways, {} answers in {took:.1?}; spent {spent} of {CENT} ({} %), {} % asked \
+             for before the first refusal",
+            answers().count(),
+            percent(spent),
+            percent(before),
+        );
+        Self { spent, before, told }
+    }
 }
 
 /// The same while gateways are killed and stand still for longer than their leases live, and the ledger's store is rebuilt.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_cent_is_spent_once_whatever_dies() {
     let kafka = tests::kafka::cluster().await;
-    let system = System::distributed_on(kafka, &configuration(&greedy_upstream().await), &[]).await;
+    let system = System::distributed_on(kafka, &configuration(&greedy::upstream().await), &[]).await;
     let others = Arc::new([system.another_gateway().await, system.another_gateway().await]);
     let addresses: Vec<&str> =
         [system.address.as_str()].into_iter().chain(others.iter().map(|other| other.address.as_str())).collect();

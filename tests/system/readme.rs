@@ -54,6 +54,7 @@ impl Reader {
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.folder.path()).env("MODELHUB_LISTEN", &self.address).env("NO_PROXY", "127.0.0.1");
+        command.env("MODELHUB_METRICS__LISTEN", "127.0.0.1:0");
         command
     }
 

@@ -19,6 +19,7 @@ use http::{Method, StatusCode};
 use rust_decimal::Decimal;
 use schemas::{Offset, PartitionId, Position};
 use serde_json::{Value, json};
+use sqlx::query_scalar;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -143,6 +144,22 @@ async fn is_billed_exactly_once(system: &System, account: &str, received: &Recei
     charges.len()
 }
 
+/// Waits until the ledger has posted this many requests.
+async fn are_posted(system: &System, requests: usize) {
+    let pool = books::postgres(system).await;
+    let deadline = Instant::now() + Duration::from_mins(3);
+    loop {
+        let posted = query_scalar::<_, i64>("SELECT count(*) FROM postings WHERE event_type = 'usage.recorded'");
+        let posted = posted.fetch_one(&pool).await.expect("a count");
+        if usize::try_from(posted).expect("a count") >= requests {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{posted} of {requests} requests are posted");
+        sleep(Duration::from_millis(50)).await;
+    }
+    pool.close().await;
+}
+
 /// The resident memory of a process, in kilobytes.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
@@ -181,6 +198,9 @@ async fn answers_flow_while_the_broker_is_away_and_are_billed_when_it_is_back() 
         after.1
     );
     kafka.resume();
+    let resumed = Instant::now();
+    are_posted(&system, after.0).await;
+    println!("all of that is posted {:?} after it went on", resumed.elapsed());
     load.flows(50).await;
 
     // It dies and comes back; the gateway is restarted while it is gone, and serves before it has seen a broker.

@@ -65,6 +65,9 @@ fn by_hand() -> (String, String) {
     ("MODELHUB_INVOICES__AUTOMATIC".to_owned(), "false".to_owned())
 }
 
+/// Where each service tells its metrics: all have the same configuration.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 fn loopback() -> String {
     format!("127.0.0.1:{}", tests::port())
 }
@@ -77,9 +80,16 @@ impl System {
 
     /// Everything in one process, with this `modelhub.toml`; without limits of requests unless it has plans.
     pub(crate) async fn embedded_with(configuration: &str) -> Self {
+        Self::embedded_with_variables(configuration, &[]).await
+    }
+
+    /// The same with these variables beside the usual ones.
+    pub(crate) async fn embedded_with_variables(configuration: &str, variables: &[(&str, &str)]) -> Self {
         let folder = folder_with(configuration);
         let address = loopback();
-        let environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), by_hand()];
+        let metrics = ("MODELHUB_METRICS__LISTEN".to_owned(), ANY_PORT.to_owned());
+        let mut environment = vec![("MODELHUB_LISTEN".to_owned(), address.clone()), metrics, by_hand()];
+        environment.extend(variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let mut system = Self { address: address.clone(), folder, environment, services: Vec::new(), engines: None };
         system.start("serve", address).await;
         system
@@ -127,6 +137,7 @@ impl System {
                     "MODELHUB_LISTEN" => gateway.clone(),
                     "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
                     "MODELHUB_PROJECTOR__LISTEN" => projector.clone(),
+                    "MODELHUB_METRICS__LISTEN" => ANY_PORT.to_owned(),
                     "MODELHUB_LEDGER__URL" => format!("http://{ledger}"),
                     "MODELHUB_KAFKA__BROKERS" => kafka.brokers().to_owned(),
                     "MODELHUB_KAFKA__TOPIC" => format!("{}{value}", kafka.topic_prefix()),
@@ -156,8 +167,14 @@ impl System {
 
     /// Starts one more gateway of distributed mode, with a spool of its own.
     pub(crate) async fn another_gateway(&self) -> Gateway {
+        self.another_gateway_with(&[]).await
+    }
+
+    /// As `another_gateway`, with these variables over the system's own.
+    pub(crate) async fn another_gateway_with(&self, variables: &[(&str, &str)]) -> Gateway {
         let (folder, address) = (tempfile::tempdir().expect("a folder"), loopback());
         let mut command = self.command();
+        command.envs(variables.iter().copied());
         command.env("MODELHUB_LISTEN", &address).env("MODELHUB_SPOOL__DIR", folder.path()).arg("gateway");
         let process = Process::start(&command);
         process.answers(&address, "/readyz").await;
@@ -167,6 +184,13 @@ impl System {
     /// A running service of distributed mode.
     pub(crate) fn service(&self, name: &str) -> &Process {
         &self.services.iter().find(|service| service.name == name).expect("a service").process
+    }
+
+    /// `host:port` of a running service's metrics, as it said last.
+    pub(crate) fn metrics_address(&self, name: &str) -> String {
+        let log = self.service(name).stderr();
+        let said = log.lines().rfind(|line| line.contains("metrics listen")).expect("metrics are told");
+        said.rsplit_once("address=").expect("an address").1.to_owned()
     }
 
     /// Starts a service that was ended, and waits until it is ready.

@@ -53,6 +53,8 @@ pub(super) fn is_out_of_range(error: &KafkaError) -> bool {
 pub(super) fn base(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &config.brokers).set("client.id", &config.client_id);
+    // By default a broker that was away for a while is looked for every 10 s only: what waits in spools would wait longer.
+    client.set("reconnect.backoff.max.ms", "1000");
     client
 }
 

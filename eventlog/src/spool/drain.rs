@@ -81,8 +81,10 @@ impl Spool {
                 }
                 Next::Read { segment, end } => match read(segment, place.at, end).await {
                     Ok((records, next)) => {
+                        let count = records.len() as u64;
                         self.shared.append_all(&*log, &*told, records).await;
                         place.at = next;
+                        self.shared.room().waiting.drained(count, *place);
                         if let Err(error) = self.shared.disk.note_drained(*place, false) {
                             tracing::warn!(%error, "how far the spool is drained could not be noted; a restart repeats");
                         }

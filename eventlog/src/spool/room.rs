@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::frame::MAX_FRAME_BYTES;
 use super::place::Place;
 use super::segment::HEADER_BYTES;
+use super::waiting::Waiting;
 use super::{Config, NoRoom};
 
 /// A segment with records.
@@ -51,6 +52,8 @@ pub(super) struct Room {
     pub(super) broken: Option<(Instant, NoRoom)>,
     /// When and why the last growth failed: what room there is can be used up.
     pub(super) stuck: Option<(Instant, NoRoom)>,
+    /// What is not in the log yet.
+    pub(super) waiting: Waiting,
 }
 
 /// What a reservation needs before it can be made.

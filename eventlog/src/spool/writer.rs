@@ -123,6 +123,8 @@ impl Writer {
         if let Some(current) = room.segments.back_mut() {
             current.end = end;
         }
+        let newest = room.newest;
+        room.waiting.wrote(count as u64, newest, Instant::now());
         Ok(count)
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(super) lessee: Arc<Lessee>,
     view: Mutex<AccountView>,
     limiter: Mutex<Limiter>,
+    /// Of questions what a request would cost. They are limited as requests are, each for themselves.
+    quotes: Mutex<Limiter>,
     pub(super) book: Mutex<Book>,
     /// Told whenever funds may have come free.
     pub(super) changed: Notify,
@@ -35,6 +37,7 @@ impl Account {
             lessee,
             view: Mutex::new(view),
             limiter: Mutex::default(),
+            quotes: Mutex::default(),
             book: Mutex::default(),
             changed: Notify::new(),
             turns: tokio::sync::Mutex::default(),
@@ -77,7 +80,7 @@ impl Account {
 
     /// Whether nothing would be lost by forgetting it: no lease, no request of late.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        lock(&self.book).is_empty() && lock(&self.limiter).is_idle(now)
+        lock(&self.book).is_empty() && lock(&self.limiter).is_idle(now) && lock(&self.quotes).is_idle(now)
     }
 
     fn limits(&self) -> Limits {
@@ -89,6 +92,19 @@ impl Account {
         let limits = self.limits();
         lock(&self.limiter).admit(now, limits)?;
         Ok(Running { account: Arc::clone(self) })
+    }
+
+    /// Whether a request would be admitted by the plan's limits.
+    pub(crate) fn would_admit(&self, now: Instant) -> Result<(), TooMany> {
+        let limits = self.limits();
+        lock(&self.limiter).check(now, limits)
+    }
+
+    /// Admits a question what a request would cost, for as long as the answer is kept.
+    pub(crate) fn admit_quote(self: &Arc<Self>, now: Instant) -> Result<Quoting, TooMany> {
+        let limits = self.limits();
+        lock(&self.quotes).admit(now, limits)?;
+        Ok(Quoting { account: Arc::clone(self) })
     }
 
     /// How much of the minute's limit is left.
@@ -113,6 +129,18 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         lock(&self.account.limiter).ended();
+    }
+}
+
+/// A question what a request would cost, being answered until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Quoting {
+    account: Arc<Account>,
+}
+
+impl Drop for Quoting {
+    fn drop(&mut self) {
+        lock(&self.account.quotes).ended();
     }
 }
 

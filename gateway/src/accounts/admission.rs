@@ -26,6 +26,9 @@ const ASK_AGAIN_AT_MOST: Duration = Duration::from_millis(400);
 /// How long the ledger may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How a message about a lease can end.
+pub(crate) const MESSAGE_ENDS: [&str; 4] = ["granted", "short", "refused", "unavailable"];
+
 /// What a request would hold of the funds that are available.
 pub(crate) struct Decided<T> {
     /// What to hold.
@@ -210,6 +213,12 @@ impl Unheard<'_> {
     fn heard(mut self, answer: Result<schemas::api::LeaseGrant, LedgerError>) -> Result<Told, LedgerError> {
         let Some(request) = self.request.take() else { return Err(LedgerError::Unavailable("no message".into())) };
         let told = lock(&self.account.book).answered(Instant::now(), &request, &answer);
+        self.account.lessee.messages.count(match &answer {
+            Ok(_) if !told.short => 0,
+            Ok(_) => 1,
+            Err(LedgerError::Refused(_)) => 2,
+            Err(LedgerError::Unavailable(_)) => 3,
+        });
         if let Err(LedgerError::Refused(refusal)) = &answer {
             tracing::warn!(account = %request.account_id, lease = %request.lease_id, %refusal, "a lease was refused");
         }

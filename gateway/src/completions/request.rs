@@ -191,6 +191,11 @@ impl CompletionRequest {
         Funds { usd, plan_tokens }
     }
 
+    /// All the tokens that the request asks for with a prompt of up to `prompt` tokens, whatever its account has.
+    pub(crate) fn asked(&self, model: &Model, prompt: u64) -> Option<TokenCounts> {
+        Some(worst(prompt, self.most_output(model)?))
+    }
+
     /// The most output tokens of all choices that the request can have.
     fn most_output(&self, model: &Model) -> Option<u64> {
         let wanted = self.max_output_tokens.unwrap_or(u64::MAX).min(model.max_output_tokens);

@@ -51,11 +51,11 @@ impl Routes {
     ) -> Result<T, CallError> {
         let within = self.routes[0].upstream.first_token_timeout().saturating_mul(2);
         let give_up = Instant::now() + within;
-        let mut asked = ask(&self.routes[0], give_up).await;
+        let mut asked = self.count(0, ask(&self.routes[0], give_up).await);
         if matches!(&asked, Err(CallError::Unreachable { connected: false, .. })) {
             self.routes[0].sent.forget();
             sleep(RECONNECT_AFTER).await;
-            asked = ask(&self.routes[0], give_up).await;
+            asked = self.count(0, ask(&self.routes[0], give_up).await);
         }
         for (at, route) in self.routes.iter().enumerate().skip(1) {
             let Err(error) = &asked else { break };
@@ -67,8 +67,13 @@ impl Routes {
             // An attempt that failed costs nothing, also where the client goes away before the next one.
             self.current().sent.forget();
             self.current.store(at, Ordering::Relaxed);
-            asked = ask(route, give_up).await;
+            asked = self.count(at, ask(route, give_up).await);
         }
+        asked
+    }
+
+    fn count<T>(&self, at: usize, asked: Result<T, CallError>) -> Result<T, CallError> {
+        self.routes[at].upstream.count(&asked);
         asked
     }
 }

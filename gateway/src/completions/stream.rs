@@ -52,7 +52,7 @@ struct Begun {
     end: Option<End>,
 }
 
-pub(super) async fn run(job: Job, mut reply: Reply) {
+pub(super) async fn run(mut job: Job, mut reply: Reply) {
     if reply.is_closed() {
         return job.gone(reply).await;
     }
@@ -62,21 +62,27 @@ pub(super) async fn run(job: Job, mut reply: Reply) {
         choices: job.request.choices,
         held: job.meter.held(),
     };
+    job.meter.timing().asked(Instant::now());
     let begun = tokio::select! {
         () = reply.closed() => None,
         begun = job.routes.ask(|route, by| begin(route, by, &terms)) => Some(begun),
     };
+    let now = Instant::now();
+    job.meter.timing().answered(now);
     let Begun { mut source, mut relay, first, end } = match begun {
         None => return job.gone(reply).await,
         Some(Err(error)) => return job.refused(error, reply).await,
         Some(Ok(begun)) => begun,
     };
+    job.meter.timing().first_token(now);
+    job.meter.head_is_out();
     let (sender, body) = channel();
     let end = match end {
         _ if reply.send(Ok(head(body))).is_err() || sender.send(first).await.is_err() => End::ClientGone,
         Some(end) => end,
         None => forward(&mut source, &mut relay, &sender).await,
     };
+    job.meter.timing().answered(Instant::now());
     // Whatever the upstream still does is of no use to anybody.
     drop(source);
     finish(job, &relay, end, &sender).await;

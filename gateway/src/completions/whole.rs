@@ -27,14 +27,16 @@ struct Answered {
     upstream_model: String,
 }
 
-pub(super) async fn run(job: Job, mut reply: Reply) {
+pub(super) async fn run(mut job: Job, mut reply: Reply) {
     if reply.is_closed() {
         return job.gone(reply).await;
     }
+    job.meter.timing().asked(Instant::now());
     let answered = tokio::select! {
         () = reply.closed() => None,
         answered = job.routes.ask(ask) => Some(answered),
     };
+    job.meter.timing().answered(Instant::now());
     match answered {
         None => job.gone(reply).await,
         Some(Err(error)) => job.refused(error, reply).await,

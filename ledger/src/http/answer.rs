@@ -66,7 +66,7 @@ impl IntoResponse for Failure {
                         StatusCode::NOT_FOUND
                     }
                     Refusal::EmailTaken { .. } | Refusal::StaleLease { .. } => StatusCode::CONFLICT,
-                    Refusal::CreditTooLow { .. } => StatusCode::PAYMENT_REQUIRED,
+                    Refusal::CreditTooLow { .. } | Refusal::CreditReserved { .. } => StatusCode::PAYMENT_REQUIRED,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
                         StatusCode::UNPROCESSABLE_ENTITY
                     }

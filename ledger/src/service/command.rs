@@ -79,6 +79,18 @@ impl Ledger {
         Ok(Done { event_id: Some(id), amount_usd: posted.amount, balance_usd: posted.balance })
     }
 
+    /// Posts a command's event that may charge a plan's price.
+    async fn charged(
+        &self,
+        id: EventId,
+        account: AccountId,
+        data: EventData,
+        field: &str,
+    ) -> Result<Done, LedgerError> {
+        let posted = self.post_charge(id, account, data, field).await?;
+        Ok(Done { event_id: Some(id), amount_usd: posted.amount, balance_usd: posted.balance })
+    }
+
     fn fresh(&self) -> Uuid {
         fresh_id(&*self.parts.outside)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use accounting::lease::Refused;
+use schemas::GatewayId;
 use schemas::api::{CloseLeases, ClosedLeases, LeaseGrant, LeaseRequest, Refusal};
 
 use super::{Ledger, LedgerError};
@@ -15,7 +16,11 @@ pub const LEASE_TTL: Duration = Duration::from_secs(10);
 impl Ledger {
     /// Carries out a gateway's message about its lease.
     pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
-        let LeaseRequest { account_id, lease_id, seq, wish, .. } = request;
+        let LeaseRequest { account_id, lease_id, gateway_id, seq, wish, .. } = request;
+        if gateway_id == GatewayId::LEDGER {
+            let detail = format!("{gateway_id} is the ledger itself, and no gateway");
+            return Err(Refusal::Invalid { field: "gateway_id".into(), detail }.into());
+        }
         match self.parts.store.lease(&request, self.parts.outside.now()).await? {
             Leased::Renewed { lease, free, idle_elsewhere, account } => Ok(LeaseGrant {
                 lease_id,

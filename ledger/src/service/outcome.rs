@@ -44,7 +44,25 @@ impl Ledger {
         data: EventData,
         field: &str,
     ) -> Result<Posted, LedgerError> {
-        let position = self.append(id, account, data).await?;
+        let record = self.event(id, account, data).encode();
+        let record = record.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        self.post_record(id, account, record, field).await
+    }
+
+    /// An event of now.
+    pub(super) fn event(&self, id: EventId, account: AccountId, data: EventData) -> Event {
+        Event { id, source: SOURCE.into(), subject: account, time: self.parts.outside.now(), data }
+    }
+
+    /// As [`Ledger::post`], of an event that is encoded already.
+    pub(super) async fn post_record(
+        &self,
+        id: EventId,
+        account: AccountId,
+        record: Vec<u8>,
+        field: &str,
+    ) -> Result<Posted, LedgerError> {
+        let position = self.append(account, record).await?;
         self.wait_until_applied(position, self.parts.apply_timeout).await?;
         match self.parts.store.fate(id, position).await? {
             Some(Fate::Posted { account: of, amount, balance }) if of == account => Ok(Posted { amount, balance }),
@@ -62,10 +80,8 @@ impl Ledger {
         }
     }
 
-    async fn append(&self, id: EventId, account: AccountId, data: EventData) -> Result<Position, LedgerError> {
-        let event = Event { id, source: SOURCE.into(), subject: account, time: self.parts.outside.now(), data };
-        let payload = event.encode().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        match self.parts.log.append(Record { key: account, payload: payload.into() }).await {
+    async fn append(&self, account: AccountId, record: Vec<u8>) -> Result<Position, LedgerError> {
+        match self.parts.log.append(Record { key: account, payload: record.into() }).await {
             Ok(position) => Ok(position),
             Err(error @ AppendError::TooLarge { .. }) => {
                 Err(Refusal::Invalid { field: "command".into(), detail: error.to_string() }.into())

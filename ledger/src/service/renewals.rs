@@ -6,6 +6,8 @@
 
 mod due;
 #[cfg(test)]
+mod reserved_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -13,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use schemas::api::Refusal;
 use schemas::event::Period;
 use schemas::{AccountId, EventId, LotId, SubscriptionId};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::due::Next;
 use super::{Ledger, LedgerError};
@@ -61,10 +64,14 @@ impl Renewals {
             // What a ledger that is behind believes to be due was perhaps renewed long ago.
             match stop.run_until_cancelled(self.ledger.catch_up()).await {
                 None => return,
-                Some(Ok(())) => match self.look().await {
-                    Ok(_) => {}
-                    Err(error) => warn!(%error, "which periods are over could not be looked up; trying again"),
-                },
+                Some(Ok(())) => {
+                    if let Err(error) = self.ledger.settle_left_charges().await {
+                        warn!(%error, "which plans' prices are set aside could not be looked up; trying again");
+                    }
+                    if let Err(error) = self.look().await {
+                        warn!(%error, "which periods are over could not be looked up; trying again");
+                    }
+                }
                 Some(Err(error)) => warn!(%error, "which periods are over is looked up once the log can be read"),
             }
             tokio::select! {
@@ -129,10 +136,15 @@ impl Renewals {
             Next::Event { id, data } => (id, data),
         };
         let what = data.event_type();
-        match self.ledger.post(id, account, *data, "subscription").await {
+        match self.ledger.post_charge(id, account, *data, "subscription").await {
             Ok(_) => {
                 info!(%account, event = %id, what, "a subscription's period is over");
                 Ok(true)
+            }
+            // The account can pay, once requests that run have ended or given back what they don't need.
+            Err(LedgerError::Refused(refusal @ Refusal::CreditReserved { .. })) => {
+                debug!(%account, event = %id, %refusal, "a period that is over is renewed later");
+                Ok(false)
             }
             Err(LedgerError::Refused(refusal)) => {
                 error!(%account, event = %id, what, %refusal, "a period that is over can't be closed");

@@ -30,7 +30,7 @@ fn stranger() -> AccountId {
 }
 
 /// Opens an account with a balance of 5 USD.
-async fn opened(rig: &Rig, email: &str) -> AccountId {
+pub(crate) async fn opened(rig: &Rig, email: &str) -> AccountId {
     done(rig.ledger.open_account(open(email, "free")).await).account_id
 }
 

@@ -199,6 +199,12 @@ impl Commit {
             let funds = Funds::from(funding).min(worth);
             self.draws.push(Draw { lease_id, account_id: event.subject, funds });
         }
+        if let Some(usd) = accounting::lease::price(&event.data) {
+            // All that was set aside for it, whatever came back of the period before.
+            let usd = usd.min(Usd::from_pico(i64::MAX));
+            let (lease_id, funds) = (LeaseId(event.id.0), Funds { usd, plan_tokens: u64::MAX });
+            self.draws.push(Draw { lease_id, account_id: event.subject, funds });
+        }
         let transfers = (0..).zip(posting.transfers);
         let row = |(index, transfer)| TransferRow { event_id: event.id, offset, index, transfer };
         self.transfers.extend(transfers.map(row));

@@ -2,6 +2,7 @@
 //! how sets go in.
 
 mod adapter;
+mod charges;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,12 @@ use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest};
 use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
 
 pub(super) use self::adapter::lease_store;
+pub(super) use self::charges::{CHARGES_BEFORE, ChargeRow, RELEASE, RELEASE_LEASE, SET_ASIDE, charge_store};
+pub use self::charges::{ChargeStore, PlanCharge, SetAside};
 pub(super) use self::rows::{
     END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
-    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, RESERVE,
-    UPSERT, beyond, failed, has, sum_up, tokens,
+    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, REFOLDING,
+    RESERVE, UPSERT, beyond, failed, has, sum_up, tokens,
 };
 use super::StoreError;
 
@@ -81,6 +84,9 @@ pub trait LeaseStore {
     /// log ends: what an account has is not known before that.
     async fn floor(&self, ends: &[(PartitionId, Offset)]) -> Result<(), StoreError>;
 
-    /// Every gateway that has leases.
+    /// The first partition that is not folded yet up to where something may be granted in it.
+    async fn refolding(&self) -> Result<Option<PartitionId>, StoreError>;
+
+    /// Every gateway that has leases; the ledger's own are none's.
     async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError>;
 }

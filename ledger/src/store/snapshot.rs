@@ -25,8 +25,12 @@ pub(super) use self::statements::{
 use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// The migrations whose tables a reset keeps, and those tables: the log does not hold what is in them.
-pub(super) const KEPT: [(&str, &[&str]); 3] =
-    [("answers", &["answers"]), ("contacts", &["contacts"]), ("leases", &["leases", "funds", "lease_floors"])];
+pub(super) const KEPT: [(&str, &[&str]); 4] = [
+    ("answers", &["answers"]),
+    ("charges", &["plan_charges"]),
+    ("contacts", &["contacts"]),
+    ("leases", &["leases", "funds", "lease_floors"]),
+];
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.
 pub(super) const PROJECTED: [&str; 10] =

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cache;
+mod charges;
 mod commit;
 mod contacts;
 mod events;
@@ -89,6 +90,9 @@ suite! {
     lease_ends::a_dead_runs_leases_end_at_once_where_it_is_folded_that_far,
     lease_resets::a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_again,
     lease_resets::a_lease_that_ends_in_a_reset_is_gone_when_it_is_folded_that_far,
+    charges::a_price_is_set_aside_until_its_event_posts,
+    charges::a_price_that_is_not_charged_is_given_back,
+    charges::no_price_is_set_aside_of_what_is_not_known,
     snapshot::nothing_that_is_committed_later_is_in_a_snapshot,
     snapshot::rows_come_in_parts_in_log_order,
     snapshot::sums_and_counts_are_of_everything,

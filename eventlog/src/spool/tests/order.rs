@@ -17,10 +17,13 @@ async fn what_is_appended_is_drained_in_order_and_told() {
     for record in &records {
         append(&spool, record.clone()).await.unwrap();
     }
+    assert_eq!(spool.status().records, 3_000);
+    assert!(spool.status().oldest.is_some());
     let log = FakeLog::open();
     let told = drain(&spool, &log).await;
     assert_eq!(log.records(), records);
     assert_eq!(told, records.iter().cloned().zip(0..).collect::<Vec<_>>());
+    assert_eq!((spool.status().records, spool.status().oldest), (0, None));
     // Those that are drained are gone, but for the one that is written.
     assert!(spool.status().bytes <= 2 * config().segment_bytes(), "{:?}", spool.status());
     assert_eq!(drain(&spool, &log).await, []);
@@ -36,6 +39,7 @@ async fn what_waits_when_a_process_ends_waits_for_the_next_one() {
     for start in 0..40 {
         let (spool, waiting) = open(folder.path());
         assert_eq!(waiting, appended, "start {start}");
+        assert_eq!(spool.status().records, appended.len() as u64, "start {start}");
         for _ in 0..3 {
             appended.push(record(appended.len()));
             append(&spool, appended.last().unwrap().clone()).await.unwrap();

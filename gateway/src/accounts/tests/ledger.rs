@@ -119,6 +119,10 @@ impl Ledger for MemoryLedger {
         }))
     }
 
+    async fn ready(&self) -> Result<(), LedgerError> {
+        unreachable!("only leases")
+    }
+
     async fn close_leases(&self, _: CloseLeases) -> Result<ClosedLeases, LedgerError> {
         unreachable!("only leases")
     }

@@ -1,8 +1,7 @@
 //! Starting, changing and ending subscriptions. Terms come from the catalogue into the event.
 //!
 //! Who pays is the account's credit, into which every payment goes first: a plan whose price is not covered is refused
-//! before anything is written. A request that is charged in the same moment can still leave a debt, which the next payment
-//! settles.
+//! before anything is written, and so is one whose price running requests were granted already.
 
 use accounting::proration::{self, Quota};
 use accounting::{AccountState, Subscription, period};
@@ -55,7 +54,7 @@ impl Ledger {
             token_lot_id: token_lot(subscription_id, period),
             payment_id,
         };
-        self.done(id, account, EventData::SubscriptionStarted(Box::new(data)), "plan").await
+        self.charged(id, account, EventData::SubscriptionStarted(Box::new(data)), "plan").await
     }
 
     pub(super) async fn change_plan(
@@ -119,7 +118,7 @@ impl Ledger {
             }
         };
         let data = SubscriptionChangedV1 { subscription_id: live.id, change };
-        self.done(id, account, EventData::SubscriptionChanged(Box::new(data)), "plan").await
+        self.charged(id, account, EventData::SubscriptionChanged(Box::new(data)), "plan").await
     }
 
     pub(super) async fn cancel_subscription(

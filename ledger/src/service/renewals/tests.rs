@@ -14,13 +14,13 @@ use crate::service::tests::payments::pay;
 use crate::service::tests::subscriptions::{balance, cancel, change, subscribed, tokens};
 
 /// The end of the first period, of the second, and of the third.
-const ENDS: [&str; 3] = ["2027-02-15T08:00:00Z", "2027-03-15T08:00:00Z", "2027-04-15T08:00:00Z"];
+pub(super) const ENDS: [&str; 3] = ["2027-02-15T08:00:00Z", "2027-03-15T08:00:00Z", "2027-04-15T08:00:00Z"];
 
-fn time(text: &str) -> Timestamp {
+pub(super) fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn done<T>(result: Result<T, LedgerError>) -> T {
+pub(super) fn done<T>(result: Result<T, LedgerError>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -28,12 +28,12 @@ async fn execute(rig: &Rig, account: AccountId, command: Command) {
     done(rig.ledger.execute(account, command).await);
 }
 
-fn renewals(rig: &Rig) -> Renewals {
+pub(super) fn renewals(rig: &Rig) -> Renewals {
     Renewals::new(Arc::clone(&rig.ledger))
 }
 
 /// Looks at `now`; the types of the events that were appended.
-async fn look(rig: &Rig, renewals: &Renewals, now: &str) -> Vec<&'static str> {
+pub(super) async fn look(rig: &Rig, renewals: &Renewals, now: &str) -> Vec<&'static str> {
     rig.clock.set(time(now));
     let before = rig.logged().await.0.len();
     let events = done(renewals.look().await);

@@ -12,14 +12,11 @@ macro_rules! lease_store {
             async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError> {
                 let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
                 let account = request.account_id;
-                let Some(mut funds) = locked(&mut transaction, account).await? else { return Ok(Leased::NoAccount) };
-                let row: Option<AccountRow> =
-                    query_as(ACCOUNT).bind(account.0).fetch_optional(&mut *transaction).await.map_err(failed)?;
-                let Some(stored) = row.map(|row| row.read()).transpose()? else { return Ok(Leased::Refolding) };
-                let next = position(&mut transaction, leases::POSITION, stored.partition).await?;
-                if next < position(&mut transaction, leases::FLOOR, stored.partition).await? {
-                    return Ok(Leased::Refolding);
-                }
+                let Pooled { mut funds, stored, next } = match pooled(&mut transaction, account).await? {
+                    Found::Pooled(found) => *found,
+                    Found::NoAccount => return Ok(Leased::NoAccount),
+                    Found::Refolding => return Ok(Leased::Refolding),
+                };
                 let ghosts = query(leases::FORGET_GHOSTS)
                     .bind(account.0)
                     .bind(request.run_id.0)
@@ -83,8 +80,18 @@ macro_rules! lease_store {
                 Ok(())
             }
 
+            async fn refolding(&self) -> Result<Option<PartitionId>, StoreError> {
+                let first: Option<i64> =
+                    query_scalar(leases::REFOLDING).fetch_optional(&self.$pool).await.map_err(failed)?;
+                first.map(read::partition).transpose()
+            }
+
             async fn gateways(&self) -> Result<Vec<LeasedGateway>, StoreError> {
-                let rows: Vec<GatewayRow> = query_as(leases::GATEWAYS).fetch_all(&self.$pool).await.map_err(failed)?;
+                let rows: Vec<GatewayRow> = query_as(leases::GATEWAYS)
+                    .bind(GatewayId::LEDGER.0)
+                    .fetch_all(&self.$pool)
+                    .await
+                    .map_err(failed)?;
                 GatewayRow::sum_up(&rows)
             }
         }
@@ -107,6 +114,37 @@ macro_rules! lease_store {
             concat!("SELECT usd, tokens, short_usd, short_tokens FROM funds WHERE account_id = $1", $lock);
 
         type Connection = <$database as sqlx::Database>::Connection;
+
+        /// What there is to grant from: an account as folded, what it has, its row locked, and its partition's position.
+        struct Pooled {
+            funds: HeldFunds,
+            stored: StoredAccount,
+            next: i64,
+        }
+
+        enum Found {
+            Pooled(Box<Pooled>),
+            NoAccount,
+            Refolding,
+        }
+
+        /// Finds it, and locks what an account has.
+        async fn pooled(connection: &mut Connection, account: AccountId) -> Result<Found, StoreError> {
+            let Some(funds) = locked(connection, account).await? else {
+                // Whether it is there is not known before all is folded again.
+                let refolding: Option<i64> =
+                    query_scalar(leases::REFOLDING).fetch_optional(&mut *connection).await.map_err(failed)?;
+                return Ok(refolding.map_or(Found::NoAccount, |_| Found::Refolding));
+            };
+            let row: Option<AccountRow> =
+                query_as(ACCOUNT).bind(account.0).fetch_optional(&mut *connection).await.map_err(failed)?;
+            let Some(stored) = row.map(|row| row.read()).transpose()? else { return Ok(Found::Refolding) };
+            let next = position(connection, leases::POSITION, stored.partition).await?;
+            if next < position(connection, leases::FLOOR, stored.partition).await? {
+                return Ok(Found::Refolding);
+            }
+            Ok(Found::Pooled(Box::new(Pooled { funds, stored, next })))
+        }
 
         /// What an account has, its row locked; none where there is no account.
         async fn locked(connection: &mut Connection, account: AccountId) -> Result<Option<HeldFunds>, StoreError> {

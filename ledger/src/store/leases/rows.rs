@@ -19,6 +19,12 @@ pub(in crate::store) const POSITION: &str = "SELECT next_offset FROM positions W
 
 pub(in crate::store) const FLOOR: &str = "SELECT next_offset FROM lease_floors WHERE partition_no = $1";
 
+pub(in crate::store) const REFOLDING: &str = "\
+    SELECT lease_floors.partition_no
+    FROM lease_floors LEFT JOIN positions ON positions.partition_no = lease_floors.partition_no
+    WHERE COALESCE(positions.next_offset, 0) < lease_floors.next_offset
+    ORDER BY lease_floors.partition_no LIMIT 1";
+
 pub(in crate::store) const FLOOR_OF_NEW: &str = "\
     INSERT INTO lease_floors (partition_no, next_offset)
     SELECT CAST($1 AS bigint), CAST($2 AS bigint)
@@ -76,7 +82,7 @@ pub(in crate::store) const END: &str = "\
 
 pub(in crate::store) const GATEWAYS: &str = "\
     SELECT gateway_id, lease_id, granted_usd, granted_tokens, posted_usd, posted_tokens, renewed_at
-    FROM leases ORDER BY gateway_id, lease_id";
+    FROM leases WHERE gateway_id <> $1 ORDER BY gateway_id, lease_id";
 
 // What a reset does before it drops the tables that the log can give again.
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accounting::lease::{Lease, Pool, Refused, free, renew};
+use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
 use rust_decimal::Decimal;
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
-use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{PgConnection, Postgres, query, query_as, query_scalar};
 use uuid::Uuid;
 
@@ -13,10 +13,11 @@ use super::PostgresStore;
 use super::write::refused;
 use crate::sink::view;
 use crate::store::leases::{
-    self, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway, failed, lease_store,
+    self, ChargeRow, ChargeStore, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway,
+    PlanCharge, SetAside, charge_store, failed, lease_store,
 };
 use crate::store::read::{self, AccountRow, Money, signed};
-use crate::store::{Commit, StoreError};
+use crate::store::{Commit, StoreError, StoredAccount};
 
 /// Locks the funds of those of the batch's accounts that ever had a lease, and of those whose leases end with it. In one
 /// order, and before any statement that reads leases: what it reads is then newer than whatever held the lock.
@@ -90,3 +91,4 @@ pub(super) async fn write(connection: &mut PgConnection, commit: &Commit) -> Res
 
 // Whoever waits for a ledger that stands still gives up as a commit does: each wait has a connection, and there are few.
 lease_store!(PostgresStore, Postgres, pool, "BEGIN; SET LOCAL lock_timeout = '5s'", " FOR UPDATE");
+charge_store!(PostgresStore, pool, "BEGIN; SET LOCAL lock_timeout = '5s'");

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use accounting::AccountState;
-use accounting::lease::{Lease, Pool, Refused, free, renew};
+use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
-use schemas::{AccountId, LeaseId, Offset, PartitionId, Timestamp, Usd};
+use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{SqliteStore, hex_array};
 use crate::sink::view;
 use crate::store::leases::{
-    self, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway, failed, lease_store,
+    self, ChargeRow, ChargeStore, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway,
+    PlanCharge, SetAside, charge_store, failed, lease_store,
 };
 use crate::store::read::{self, AccountRow, Money, signed};
-use crate::store::{Commit, StoreError};
+use crate::store::{Commit, StoreError, StoredAccount};
 
 /// Those of the batch's accounts that ever had a lease, and those whose leases end with it.
 const TOUCHED: &str = "\
@@ -67,3 +68,4 @@ pub(super) async fn write(connection: &mut SqliteConnection, commit: &Commit) ->
 }
 
 lease_store!(SqliteStore, Sqlite, writer, "BEGIN IMMEDIATE", "");
+charge_store!(SqliteStore, writer, "BEGIN IMMEDIATE");

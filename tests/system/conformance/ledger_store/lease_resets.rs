@@ -40,6 +40,7 @@ pub(super) async fn a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_
     let before = (leases(&stage).await, held(&stage, account).await, held(&stage, there).await);
     assert_eq!(before.1, [funds("3.250000000001", 940), funds("1.25", 190), Funds::ZERO]);
 
+    assert_eq!(stage.store.refolding().await.unwrap(), None);
     stage.store.reset().await.unwrap();
     assert_eq!(leases(&stage).await.len(), 3);
     // All that was ever granted may still post, as far as is known.
@@ -54,6 +55,7 @@ pub(super) async fn a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_
         for ask in &asks {
             assert_eq!(send(&stage, ask).await, Leased::Refolding, "{folded} folded: {ask:?}");
         }
+        assert_eq!(stage.store.refolding().await.unwrap(), Some(HERE), "{folded} folded");
     };
     // The account is not there, but that it had leases is known.
     check(0).await;
@@ -74,8 +76,10 @@ pub(super) async fn a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_
         Leased::Refolding,
         "each by itself"
     );
+    assert_eq!(stage.store.refolding().await.unwrap(), Some(THERE));
     stage.apply(THERE, &[open(there, 900), grant(there, 901, 901, usd("5"), 1)]).await;
     assert_eq!((leases(&stage).await, held(&stage, account).await, held(&stage, there).await), before);
+    assert_eq!(stage.store.refolding().await.unwrap(), None);
     let need =
         LeaseRequest { need: funds("4.000000000001", 0), ..message(account, 1, 2, funds("1", 10), funds("2", 200)) };
     assert_eq!(renewed(&stage, &need).await.0.granted, funds("4.000000000001", 200));

@@ -47,6 +47,7 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         "leases",
         "log",
         "lots",
+        "plan_charges",
         "positions",
         "postings",
         "quarantine",
