@@ -5,6 +5,7 @@
 mod account;
 mod admission;
 mod keeper;
+mod questions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) use self::account::{Account, Hold, Running};
 pub(crate) use self::admission::{Decided, MESSAGE_ENDS, NoFunds};
 pub use self::keeper::Keeper;
+use self::questions::Questions;
 use crate::context::Context;
 use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::lease::Sender;
@@ -53,6 +55,7 @@ pub(crate) struct Caller {
 pub(crate) struct Accounts {
     lessee: Arc<Lessee>,
     known: Mutex<Known>,
+    questions: Questions<Result<Option<Caller>, LedgerError>>,
 }
 
 /// What every account needs to lease funds.
@@ -87,7 +90,7 @@ impl Accounts {
     ) -> Self {
         let sender = Sender { gateway_id: identity.gateway_id, run_id: identity.run_id };
         let lessee = Arc::new(Lessee { ledger, sender, context, paid_requests_per_minute, messages: Tally::default() });
-        Self { lessee, known: Mutex::default() }
+        Self { lessee, known: Mutex::default(), questions: Questions::default() }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -98,6 +101,12 @@ impl Accounts {
         {
             return Ok(Some(key.caller.clone()));
         }
+        // Boxed: few requests get here, and none is to carry its size.
+        Box::pin(self.questions.answer(hash, now, || self.ask(hash, now))).await
+    }
+
+    /// Asks the ledger, and remembers what it says.
+    async fn ask(&self, hash: KeyHash, now: Instant) -> Result<Option<Caller>, LedgerError> {
         let found = self.lessee.ledger.find_key(hash).await?;
         let mut known = lock(&self.known);
         match found {
