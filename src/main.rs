@@ -28,6 +28,10 @@ use anyhow::Result;
 use clap::Parser as _;
 use cli::{Cli, Command};
 
+/// A request makes some hundred small allocations, which this one makes cheaper than the system's (ADR 28).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Leaves out nginx.
     #[arg(long)]
     without_nginx: bool,
-    /// Leaves out `LiteLLM`'s proxy.
+    /// Leaves out LiteLLM's proxy.
     #[arg(long)]
     without_litellm: bool,
     /// Leaves out the gateway with services and engines of its own.

@@ -5,6 +5,7 @@
 mod account;
 mod admission;
 mod keeper;
+mod questions;
 mod requests;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 pub(crate) use self::account::{Account, Hold, Running};
 pub(crate) use self::admission::{Decided, MESSAGE_ENDS, NoFunds};
 pub use self::keeper::Keeper;
+use self::questions::Questions;
 pub(crate) use self::requests::Unadmitted;
 use crate::context::Context;
 use crate::key_limits::{LimitedKey, LimitedKeys};
@@ -55,6 +57,7 @@ pub(crate) struct Caller {
 pub(crate) struct Accounts {
     lessee: Arc<Lessee>,
     known: Mutex<Known>,
+    questions: Questions<Result<Option<Caller>, LedgerError>>,
 }
 
 /// What every account needs to lease funds.
@@ -89,7 +92,7 @@ impl Accounts {
     ) -> Self {
         let sender = Sender { gateway_id: identity.gateway_id, run_id: identity.run_id };
         let lessee = Arc::new(Lessee { ledger, sender, context, paid_requests_per_minute, messages: Tally::default() });
-        Self { lessee, known: Mutex::default() }
+        Self { lessee, known: Mutex::default(), questions: Questions::default() }
     }
 
     /// Finds the account of a key: from memory while that is fresh, else from the ledger.
@@ -100,6 +103,12 @@ impl Accounts {
         {
             return Ok(Some(key.caller.clone()));
         }
+        // Boxed: few requests get here, and none is to carry its size.
+        Box::pin(self.questions.answer(hash, now, || self.ask(hash, now))).await
+    }
+
+    /// Asks the ledger, and remembers what it says.
+    async fn ask(&self, hash: KeyHash, now: Instant) -> Result<Option<Caller>, LedgerError> {
         let found = self.lessee.ledger.find_key(hash).await?;
         let mut known = lock(&self.known);
         match found {

@@ -100,8 +100,9 @@ async fn respond(
     match received.await {
         Err::<_, ApiError>(error) => error.into_response(),
         Ok((None, asked)) => answer(app, caller, request_id, asked, None).await,
+        // Boxed, as below: what few requests need must not make the futures of all others larger, which are moved several times.
         Ok((Some((api_key, key)), asked)) => {
-            idempotency::once(Arc::clone(app), caller.clone(), request_id, asked, (&api_key, key)).await
+            Box::pin(idempotency::once(Arc::clone(app), caller.clone(), request_id, asked, (&api_key, key))).await
         }
     }
 }
@@ -128,10 +129,9 @@ pub(crate) async fn answer(
             let (reply, answer) = oneshot::channel();
             // A task of its own, so that metering goes on when the client goes away.
             app.tasks.spawn(async move {
-                if job.request.stream {
-                    stream::run(job, reply).await;
-                } else {
-                    whole::run(job, reply).await;
+                match job.request.stream {
+                    true => Box::pin(stream::run(job, reply)).await,
+                    false => Box::pin(whole::run(job, reply)).await,
                 }
             });
             let mut response = match answer.await {

@@ -7,7 +7,7 @@ use crate::failure::or_fail;
 use crate::temporary::output;
 use crate::{cache, lookup};
 
-/// The release of `LiteLLM` that is measured.
+/// The release of LiteLLM that is measured.
 const LITELLM: &str = "1.106.2";
 
 /// The program `nginx`: an installed one, else Debian's, which is unpacked into the cache and not installed.
@@ -32,7 +32,7 @@ fn unpack_nginx() -> Result<PathBuf, String> {
     Ok(cache::folder("nginx-debian", unpack).map_err(failed)?.join("usr/sbin/nginx"))
 }
 
-/// The program `litellm`, `LiteLLM`'s proxy, in a virtual environment of the cache, and its version.
+/// The program `litellm`, LiteLLM's proxy, in a virtual environment of the cache, and its version.
 ///
 /// # Panics
 ///

@@ -12,7 +12,7 @@ use super::pinned;
 /// The key that it is told to ask for.
 pub(super) const KEY: &str = "sk-bench";
 
-/// A running `LiteLLM`.
+/// A running LiteLLM.
 pub(super) struct LiteLlm {
     pub(super) address: String,
     pub(super) process: Process,

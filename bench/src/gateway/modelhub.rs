@@ -81,7 +81,7 @@ impl Installation {
         let lines = lines.filter_map(|line| line.split_once('=')).filter(|(key, _)| !key.starts_with('#'));
         for (key, value) in lines {
             let here = match key {
-                "MODELHUB_LISTEN" => continue,
+                "MODELHUB_LISTEN" | "MODELHUB_METRICS__LISTEN" => continue,
                 "MODELHUB_LEDGER__LISTEN" => ledger.clone(),
                 "MODELHUB_LEDGER__URL" => format!("http://{counted}"),
                 "MODELHUB_PROJECTOR__LISTEN" => projector.clone(),
@@ -134,6 +134,8 @@ impl Installation {
             _engines: None,
         };
         installation.set("MODELHUB_LISTEN", address);
+        // Each service is to have one of its own.
+        installation.set("MODELHUB_METRICS__LISTEN", "127.0.0.1:0".to_owned());
         Ok(installation)
     }
 

@@ -24,6 +24,9 @@ use crate::{EventLog, Record};
 /// The most records, and about the most bytes, that are on their way into the log at once.
 const BATCH: usize = 1_000;
 const BATCH_BYTES: u32 = 1 << 20;
+/// Between two batches, where the last one was all that waited. A batch has its own cost, however small it is: under load this
+/// makes one of dozens, and no record is later for it than this.
+const REST: Duration = Duration::from_millis(5);
 /// Between two tries of what the log did not take.
 const PACE: Duration = Duration::from_millis(250);
 /// How often it is told that the log takes nothing.
@@ -77,13 +80,16 @@ impl Spool {
                     }
                 }
                 Next::Read { segment, end } => match read(segment, place.at, end).await {
-                    Ok((records, end)) => {
+                    Ok((records, next)) => {
                         let count = records.len() as u64;
                         self.shared.append_all(&*log, &*told, records).await;
-                        place.at = end;
+                        place.at = next;
                         self.shared.room().waiting.drained(count, *place);
                         if let Err(error) = self.shared.disk.note_drained(*place, false) {
                             tracing::warn!(%error, "how far the spool is drained could not be noted; a restart repeats");
+                        }
+                        if next == end {
+                            stop.run_until_cancelled(sleep(REST)).await;
                         }
                     }
                     Err(error) => {

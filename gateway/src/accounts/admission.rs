@@ -71,7 +71,7 @@ impl Account {
         let Ok(_turn) = timeout(ANY_WITHIN, self.turns.lock()).await else {
             return self.try_hold(Instant::now(), &decide, true).map_err(|available| self.too_little(available));
         };
-        self.wait(since, &decide, &want).await
+        Box::pin(self.wait(since, &decide, &want)).await
     }
 
     async fn wait<T>(

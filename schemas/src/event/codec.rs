@@ -10,6 +10,9 @@ use crate::{AccountId, EventId, Timestamp};
 
 pub(super) const SCHEMA_URN: &str = "urn:modelhub:schema:";
 
+/// What nearly every event takes at most, usage above all: written without growing.
+const USUAL_BYTES: usize = 1_024;
+
 /// Why a record of the log is not an event that this build knows. The record is quarantined, never lost.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DecodeError {
@@ -49,7 +52,8 @@ impl Event {
     /// None in practice: no type of an event has a form that JSON lacks.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let (r#type, version) = self.data.schema();
-        serde_json::to_vec(&Encoded {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        let encoded = Encoded {
             specversion: "1.0",
             id: self.id,
             source: &self.source,
@@ -59,7 +63,9 @@ impl Event {
             datacontenttype: "application/json",
             dataschema: format!("{SCHEMA_URN}{type}:v{version}"),
             data: &self.data,
-        })
+        };
+        serde_json::to_writer(&mut bytes, &encoded)?;
+        Ok(bytes)
     }
 
     /// Reads a record's bytes.
