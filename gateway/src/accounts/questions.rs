@@ -119,7 +119,7 @@ mod tests {
         let slow = Arc::clone(&asked);
         let slow = tokio::spawn(async move { slow.answer(KEY, 60_000).await });
         yield_now().await;
-        advance(FRESH_FOR - Duration::from_millis(1)).await;
+        advance(Duration::from_millis(999)).await;
         let shared = Arc::clone(&asked);
         let shared = tokio::spawn(async move { shared.answer(KEY, 0).await });
         yield_now().await;
