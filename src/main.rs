@@ -16,6 +16,7 @@ mod outside;
 mod print;
 mod ready;
 mod rebuild;
+mod run_id;
 mod services;
 mod shutdown;
 mod stores;

@@ -1,6 +1,7 @@
 //! `/metrics`, in Prometheus' text format, at an address of its own (ADR 29).
 
 mod lag;
+mod leased;
 mod measured;
 mod spooled;
 
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::lag::{Lag, LedgerPositions, Positions, UsagePositions};
+pub(crate) use self::leased::Leased;
 pub(crate) use self::measured::Batches;
 pub(crate) use self::spooled::Spooled;
 use crate::services::shared::listen;

@@ -23,6 +23,7 @@ pub mod period;
 pub mod proration;
 pub mod rating;
 mod reason;
+pub mod request_shares;
 mod subscription;
 mod transfer;
 

@@ -6,6 +6,7 @@ mod account;
 mod admission;
 mod keeper;
 mod questions;
+mod requests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ pub(crate) use self::account::{Account, Hold, Running};
 pub(crate) use self::admission::{Decided, MESSAGE_ENDS, NoFunds};
 pub use self::keeper::Keeper;
 use self::questions::Questions;
+pub(crate) use self::requests::Unadmitted;
 use crate::context::Context;
 use crate::key_limits::{LimitedKey, LimitedKeys};
 use crate::lease::Sender;
@@ -140,7 +142,7 @@ impl Known {
             self.keys.retain(|_, key| now.duration_since(key.fetched_at) < FRESH_FOR);
             // An account that a running request holds funds of must be found again by the next request.
             self.accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
-            self.limited.forget_idle();
+            self.limited.forget_idle(lessee.context.now());
         }
         let new = || Arc::new(Account::new(view.account.clone(), Arc::clone(lessee)));
         let account = self.accounts.entry(view.account.account_id).or_insert_with(new).clone();

@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::accounts::{Caller, Decided, Hold, NoFunds, Running};
+use crate::accounts::{Caller, Decided, Hold, NoFunds, Running, Unadmitted};
 use crate::app::{App, Arrived, not_recordable};
 use crate::error::ApiError;
 use crate::key_limits::KeyHold;
@@ -109,7 +109,7 @@ async fn respond(
 
 async fn receive(caller: &Caller, body: Body, Arrived(arrived): Arrived) -> Result<Asked, ApiError> {
     may_use(caller.account.status())?;
-    let running = caller.account.admit(Instant::now()).map_err(too_many)?;
+    let running = caller.account.admit().await.map_err(unadmitted)?;
     let reading = Instant::now();
     let body = body::read(body, MAX_BODY_BYTES).await?;
     Ok(Asked { running, body, begun: arrived + reading.elapsed() })
@@ -259,6 +259,16 @@ fn may_use(status: AccountStatus) -> Result<(), ApiError> {
             Err(ApiError::account_suspended("The account is suspended. Contact support to have it reinstated."))
         }
         AccountStatus::Closed => Err(ApiError::account_suspended("The account is closed.")),
+    }
+}
+
+fn unadmitted(refused: Unadmitted) -> ApiError {
+    match refused {
+        Unadmitted::TooMany(refused) => too_many(refused),
+        Unadmitted::Ledger(error) => {
+            tracing::warn!(%error, "no share of the account's requests could be had");
+            ApiError::unavailable("The account's limits can't be looked up just now. Try again.")
+        }
     }
 }
 

@@ -252,6 +252,7 @@ impl Book {
             need: open.ceiling,
             wish: open.ceiling,
             close: false,
+            requests: None,
         })
     }
 
@@ -261,6 +262,8 @@ impl Book {
         let least = times(need, FIRST_WISH);
         self.headroom = match self.since_answer(now) {
             _ if tight => self.headroom.min(self.taken.max(least)),
+            // Asked for something else, or by who tends it.
+            since if since < PACE && need.is_none() => self.headroom,
             since if since < PACE => times(self.headroom, 2).min(most()).max(least),
             _ => self.headroom.min(times(self.taken, 2)).max(least),
         };

@@ -3,13 +3,19 @@
 //! The window slides: never are more than the limit admitted within any 60 seconds. Admissions within a hundredth of a
 //! second are kept as one, at the time of the last, so an account takes a bounded memory whatever its limit is.
 //!
-//! The guarantee is one gateway's: several gateways each count what they admit themselves.
+//! A [`Limiter`] is one gateway's; a [`SharedLimiter`] keeps to what the ledger says is this gateway's share of the limits, so
+//! that all gateways together keep to them.
+
+mod share;
+mod shared;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use schemas::api::AccountView;
+use schemas::api::{AccountView, Leaving};
 use tokio::time::Instant;
+
+pub(crate) use self::shared::{NotAdmitted, SharedLimiter};
 
 const WINDOW: Duration = Duration::from_mins(1);
 const KEPT_AS_ONE: Duration = Duration::from_millis(10);
@@ -68,6 +74,8 @@ pub(crate) enum TooMany {
 pub(crate) struct Limiter {
     /// Oldest first.
     admitted: VecDeque<Admissions>,
+    /// How many those are.
+    used: u64,
     running: u32,
 }
 
@@ -83,6 +91,11 @@ impl Limiter {
     /// Admits a request, which counts as running until [`Limiter::ended`], or says why not. A refused one counts nowhere.
     pub(crate) fn admit(&mut self, now: Instant, limits: Limits) -> Result<(), TooMany> {
         self.check(now, limits)?;
+        self.count(now);
+        Ok(())
+    }
+
+    fn count(&mut self, now: Instant) {
         match self.admitted.back_mut() {
             Some(latest) if now.saturating_duration_since(latest.first) < KEPT_AS_ONE => {
                 latest.last = now;
@@ -90,8 +103,8 @@ impl Limiter {
             }
             _ => self.admitted.push_back(Admissions { first: now, last: now, count: 1 }),
         }
+        self.used += 1;
         self.running += 1;
-        Ok(())
     }
 
     /// Says why a request would not be admitted, if so.
@@ -102,8 +115,7 @@ impl Limiter {
         }
         self.forget(now);
         let limit = u64::from(limits.per_minute);
-        let used = self.used();
-        if used >= limit {
+        if self.used >= limit {
             let retry_after_seconds = self.until_fewer_than(limit, now);
             return Err(TooMany::InAMinute { limit: limits.per_minute, retry_after_seconds });
         }
@@ -124,7 +136,7 @@ impl Limiter {
     /// How much of the minute's limit is left.
     pub(crate) fn standing(&mut self, now: Instant, limits: Limits) -> Standing {
         self.forget(now);
-        let remaining = u64::from(limits.per_minute).saturating_sub(self.used());
+        let remaining = u64::from(limits.per_minute).saturating_sub(self.used);
         Standing {
             limit: limits.per_minute,
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
@@ -132,19 +144,31 @@ impl Limiter {
         }
     }
 
-    fn forget(&mut self, now: Instant) {
-        while self.admitted.front().is_some_and(|oldest| now.saturating_duration_since(oldest.last) >= WINDOW) {
+    /// Forgets what has left the window; returns how many those are.
+    fn forget(&mut self, now: Instant) -> u64 {
+        let before = self.used;
+        while let Some(oldest) = self.admitted.front()
+            && now.saturating_duration_since(oldest.last) >= WINDOW
+        {
+            self.used -= oldest.count;
             self.admitted.pop_front();
         }
+        before - self.used
     }
 
-    fn used(&self) -> u64 {
-        self.admitted.iter().map(|admissions| admissions.count).sum()
+    /// When the admissions in the window leave it.
+    fn leaving(&self, now: Instant) -> Leaving {
+        let mut leaving = Leaving::NONE;
+        for admissions in &self.admitted {
+            let count = u32::try_from(admissions.count).unwrap_or(u32::MAX);
+            leaving.add(u64::try_from(admissions.left(now).as_millis()).unwrap_or(u64::MAX).saturating_add(1), count);
+        }
+        leaving
     }
 
     /// In how many seconds fewer than `limit` admissions are in the window. For a limit of zero there is no such time.
     fn until_fewer_than(&self, limit: u64, now: Instant) -> u64 {
-        let mut left = self.used();
+        let mut left = self.used;
         for admissions in &self.admitted {
             left -= admissions.count;
             if left < limit {
@@ -158,9 +182,17 @@ impl Limiter {
 impl Admissions {
     /// In how many seconds they are out of the window, rounded up.
     fn seconds_left(&self, now: Instant) -> u64 {
-        let left = WINDOW.saturating_sub(now.saturating_duration_since(self.last));
-        left.as_secs() + u64::from(left.subsec_nanos() > 0)
+        seconds(self.left(now))
     }
+
+    fn left(&self, now: Instant) -> Duration {
+        WINDOW.saturating_sub(now.saturating_duration_since(self.last))
+    }
+}
+
+/// Rounded up.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub struct Upstream {
     authorization: Option<HeaderValue>,
     first_token_timeout: Duration,
     idle_timeout: Duration,
+    content_timeout: Duration,
     client: Client<HttpsConnector<HttpConnector>, Watched>,
     /// Calls, by how they ended.
     attempts: Tally<{ ATTEMPT_ENDS.len() }>,
@@ -132,6 +133,9 @@ pub(crate) enum ReadError {
     /// Nothing came for too long.
     #[error("sent nothing for {0:?}")]
     Idle(Duration),
+    /// What came for too long only kept the connection alive.
+    #[error("sent no content for {0:?}")]
+    Silent(Duration),
 }
 
 impl Upstream {
@@ -165,6 +169,7 @@ impl Upstream {
             authorization,
             first_token_timeout: Duration::from_millis(config.first_token_timeout_ms),
             idle_timeout: Duration::from_millis(config.idle_timeout_ms),
+            content_timeout: Duration::from_millis(config.content_timeout_ms),
             client,
             attempts: Tally::default(),
         })
@@ -221,8 +226,14 @@ impl Upstream {
         if !response.status().is_success() {
             return Err(refusal(response, first_token_by).await);
         }
-        let (first_token_timeout, idle_timeout) = (self.first_token_timeout, self.idle_timeout);
-        Ok(UpstreamAnswer { response, first_token_by: Some(first_token_by), first_token_timeout, idle_timeout })
+        Ok(UpstreamAnswer {
+            response,
+            first_token_by: Some(first_token_by),
+            first_token_timeout: self.first_token_timeout,
+            idle_timeout: self.idle_timeout,
+            content_timeout: self.content_timeout,
+            content_at: Instant::now(),
+        })
     }
 }
 
@@ -245,6 +256,9 @@ pub(crate) struct UpstreamAnswer {
     first_token_by: Option<Instant>,
     first_token_timeout: Duration,
     idle_timeout: Duration,
+    content_timeout: Duration,
+    /// When it last said something.
+    content_at: Instant,
 }
 
 impl UpstreamAnswer {
@@ -255,14 +269,27 @@ impl UpstreamAnswer {
     /// The first token is here: from now on each piece has its own time. Bytes that only keep a connection alive are none.
     pub(crate) fn has_begun(&mut self) {
         self.first_token_by = None;
+        self.has_content();
+    }
+
+    /// It said something: until it does again, it has its time for that anew.
+    pub(crate) fn has_content(&mut self) {
+        self.content_at = Instant::now();
     }
 
     /// The next bytes; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
-            let by = self.first_token_by.unwrap_or_else(|| Instant::now() + self.idle_timeout);
+            let (now, content_by) = (Instant::now(), self.content_at + self.content_timeout);
+            // Also where there is always something to read.
+            if self.first_token_by.is_none() && content_by <= now {
+                return Err(ReadError::Silent(self.content_timeout));
+            }
+            let idle_by = now + self.idle_timeout;
+            let by = self.first_token_by.unwrap_or_else(|| idle_by.min(content_by));
             match timeout_at(by, self.response.body_mut().frame()).await {
                 Err(_) if self.first_token_by.is_some() => return Err(ReadError::Late(self.first_token_timeout)),
+                Err(_) if content_by < idle_by => return Err(ReadError::Silent(self.content_timeout)),
                 Err(_) => return Err(ReadError::Idle(self.idle_timeout)),
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(error))) => return Err(ReadError::Broken(chain(&error))),

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use eventlog::EventLog;
+use schemas::GatewayId;
 use schemas::api::{CloseLeases, ClosedLeases, Refusal};
-use schemas::{GatewayId, RunId};
-use uuid::Uuid;
 
 use crate::service::LedgerError;
-use crate::store::Store;
+use crate::store::{AFTER_ALL, Store};
 
 /// Lets the leases of a gateway's other runs end, once all that those runs appended is folded: that is in the log by now,
 /// says the gateway.
@@ -44,7 +43,6 @@ pub async fn abandon(
         let detail = format!("{gateway_id} has no leases; `modelhub admin gateways` tells which gateways have some");
         return Err(Refusal::Invalid { field: "gateway".into(), detail }.into());
     }
-    // Later than any run that there is.
-    let after_all = CloseLeases { gateway_id, run_id: RunId(Uuid::max()) };
+    let after_all = CloseLeases { gateway_id, run_id: AFTER_ALL };
     close(store, log, &after_all).await
 }

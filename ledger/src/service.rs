@@ -13,6 +13,7 @@ mod own_log;
 mod plan_charge;
 mod questions;
 mod renewals;
+mod repeats;
 #[cfg(test)]
 mod tests;
 

@@ -26,7 +26,10 @@ use thiserror::Error;
 pub use answers::{AnswerStore, ClaimTimes};
 pub use commit::Commit;
 pub use invoices::{InvoiceRow, InvoiceStore, Invoiced};
-pub use leases::{ChargeStore, Draw, LeaseStore, Leased, LeasedGateway, PlanCharge, SetAside};
+pub use leases::{
+    AFTER_ALL, ChargeStore, Draw, LeaseStore, Leased, LeasedGateway, PlanCharge, Repeat, RepeatStore, SetAside,
+    record_tag,
+};
 pub use postgres::PostgresStore;
 pub use snapshot::{Snapshot, StoredQuarantine};
 pub use sqlite::SqliteStore;
@@ -138,7 +141,7 @@ pub enum Fate {
 /// Reads of the fold need no common snapshot with [`Store::commit`], and no repeating before each: whoever else changes a
 /// partition's accounts moves its position too, and the commit's compare-and-swap fails.
 #[async_trait]
-pub trait Store: AnswerStore + ChargeStore + InvoiceStore + LeaseStore + Send + Sync + 'static {
+pub trait Store: AnswerStore + ChargeStore + InvoiceStore + LeaseStore + RepeatStore + Send + Sync + 'static {
     /// The position of record of a partition; [`Head::START`] where nothing of it was committed.
     async fn head(&self, partition: PartitionId) -> Result<Head, StoreError>;
 

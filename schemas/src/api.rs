@@ -8,6 +8,7 @@ mod command;
 mod entry;
 mod invoice;
 mod lease;
+mod request_share;
 mod statement;
 mod stats;
 mod subscription;
@@ -24,6 +25,7 @@ pub use invoice::{
     IssuedInvoices,
 };
 pub use lease::{CloseLeases, ClosedLeases, Funds, LeaseGrant, LeaseRequest};
+pub use request_share::{Leaving, NotInTheWindow, RequestLimits, Share, ShareClaim, ShareGrant, ShareRequest};
 pub use statement::{Statement, StatementEntry, StatementQuery};
 pub use stats::{Bucket, GroupBy, PostedAmount, UsageQuery, UsageRow, UsageTotals};
 pub use subscription::{AtPeriodEnd, Standing, SubscriptionView};

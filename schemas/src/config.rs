@@ -129,6 +129,9 @@ pub struct Upstream {
     /// Between two chunks of the answer, in milliseconds.
     #[serde(default = "default_idle_timeout_ms")]
     pub idle_timeout_ms: u64,
+    /// Between two pieces of content, in milliseconds, whatever comes in between to keep the connection alive.
+    #[serde(default = "default_content_timeout_ms")]
+    pub content_timeout_ms: u64,
 }
 
 fn default_connect_timeout_ms() -> u64 {
@@ -141,6 +144,10 @@ fn default_first_token_timeout_ms() -> u64 {
 
 fn default_idle_timeout_ms() -> u64 {
     30_000
+}
+
+fn default_content_timeout_ms() -> u64 {
+    300_000
 }
 
 /// A plan, or what it changes of the built-in plan of the same id.

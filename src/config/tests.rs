@@ -48,7 +48,7 @@ fn configured_models_replace_the_built_in_ones() {
     assert_eq!(loaded.catalogue.models.keys().collect::<Vec<_>>(), ["m"]);
     let upstream = &loaded.config.upstreams[0];
     let timeouts = (upstream.connect_timeout_ms, upstream.first_token_timeout_ms, upstream.idle_timeout_ms);
-    assert_eq!(timeouts, (2_000, 60_000, 30_000));
+    assert_eq!((timeouts, upstream.content_timeout_ms), ((2_000, 60_000, 30_000), 300_000));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use eventlog::embedded::EmbeddedLog;
 use eventlog::{EventLog, LogError};
 use ledger::{Feed, Ledger, LedgerSink, Renewals, System};
 use projector::{ProjectorSink, UsageStore};
+use schemas::GatewayId;
 use schemas::catalogue::Catalogue;
 use schemas::config::Secret;
-use schemas::{GatewayId, RunId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -19,8 +19,8 @@ use super::shared;
 use crate::adapters::{InProcessLedger, InProcessPostings, StoreStats};
 use crate::config::Loaded;
 use crate::data_dir::{Control, DataDir, fresh_secret};
-use crate::metrics::{Batches, Lag, LedgerPositions, Metrics, Positions, UsagePositions};
-use crate::{demo_account, outside, shutdown};
+use crate::metrics::{Batches, Lag, Leased, LedgerPositions, Metrics, Positions, UsagePositions};
+use crate::{demo_account, outside, run_id, shutdown};
 
 /// One file, one writer: a single partition keeps the log in one order.
 pub(crate) const PARTITIONS: u32 = 1;
@@ -79,6 +79,7 @@ impl Embedded {
             apply_timeout: ledger::APPLY_TIMEOUT,
             lease_ttl: ledger::LEASE_TTL,
         }));
+        metrics.probe(Leased::new(&metrics.registry, ledger.clone())?);
         ledger.is_of_its_log().await.context("log.sqlite and ledger.sqlite")?;
         let group = "ledger".to_owned();
         let mut consumer = shared::consumer(log.clone(), group, ledger_sink, stop.clone(), lost.clone());
@@ -149,7 +150,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         ledger: in_process,
         stats: Arc::new(StoreStats(embedded.usage.clone())),
         usage_log: gateway::UsageLog::Direct(embedded.log.clone()),
-        identity: gateway::Identity { gateway_id: GATEWAY, run_id: RunId(Uuid::now_v7()) },
+        identity: gateway::Identity { gateway_id: GATEWAY, run_id: run_id::next(&config.data_dir)? },
         key_pepper: embedded.key_pepper.clone(),
         idempotency: config.idempotency,
         source: "/modelhub/embedded".to_owned(),

@@ -1,7 +1,6 @@
 //! `modelhub gateway`: the public API, on a spool that is drained into Kafka, a ledger's private port and `ClickHouse`.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +10,8 @@ use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::spool::{self, Drained, Spool};
 use gateway::ledger_http::HttpLedger;
 use gateway::{Identity, Leftovers, UsageLog};
+use schemas::GatewayId;
 use schemas::config::Config;
-use schemas::{GatewayId, RunId};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use super::shared;
 use crate::adapters::StoreStats;
 use crate::config::Loaded;
 use crate::metrics::{Metrics, Spooled};
-use crate::{outside, shutdown};
+use crate::{outside, run_id, shutdown};
 
 /// How long a stop waits for the log to take what is in the spool. The rest is drained after the next start.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -39,9 +38,9 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let secret = shared::required(config.ledger.secret.as_ref(), "ledger.secret")?;
     let key_pepper = shared::required(config.key_pepper.as_ref(), "key_pepper")?.clone();
     let ledger = Arc::new(HttpLedger::new(url, secret)?);
-    let run_id = RunId(Uuid::now_v7());
+    let (spool, identity, leftovers) = open_spool(&config).await?;
+    let Identity { gateway_id, run_id } = identity;
     let kafka = shared::kafka_config(&config, &format!("modelhub-gateway-{run_id}"))?;
-    let (spool, gateway_id, leftovers) = open_spool(&config).await?;
     let usage = shared::clickhouse(&config).await?;
     let after_gateway = CancellationToken::new();
     let upstreams = shared::upstreams(&config, &catalogue, &after_gateway).await?;
@@ -53,7 +52,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
         ledger,
         stats: Arc::new(StoreStats(usage)),
         usage_log: UsageLog::Spooled(Arc::clone(&spool)),
-        identity: Identity { gateway_id, run_id },
+        identity,
         key_pepper,
         idempotency: config.idempotency,
         source: format!("/modelhub/gateway/{run_id}"),
@@ -91,17 +90,18 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
 }
 
 /// Opens this gateway's spool, and counts what waits in it. Who has the spool is that gateway, whatever machine it is on.
-async fn open_spool(config: &Config) -> Result<(Arc<Spool>, GatewayId, Arc<Leftovers>)> {
+async fn open_spool(config: &Config) -> Result<(Arc<Spool>, Identity, Arc<Leftovers>)> {
     let dir = config.spool.dir.clone().unwrap_or_else(|| config.data_dir.join("spool"));
     let spool_config = spool::Config::new(config.spool.max_bytes);
     let open = move || {
         let leftovers = Leftovers::default();
         let spool = Spool::open(&dir, spool_config, |record| leftovers.add(record)).context("spool.dir")?;
-        let id = gateway_id(&dir.join(ID_FILE)).with_context(|| format!("{}", dir.join(ID_FILE).display()))?;
+        let gateway_id = gateway_id(&dir.join(ID_FILE)).with_context(|| format!("{}", dir.join(ID_FILE).display()))?;
+        let run_id = run_id::next(&dir)?;
         if !leftovers.is_empty() {
             tracing::info!(records = leftovers.len(), "usage waits in the spool and will be drained");
         }
-        Ok((Arc::new(spool), id, Arc::new(leftovers)))
+        Ok((Arc::new(spool), Identity { gateway_id, run_id }, Arc::new(leftovers)))
     };
     spawn_blocking(open).await.context("opening the spool")?
 }
@@ -112,13 +112,7 @@ fn gateway_id(path: &Path) -> Result<GatewayId> {
         Ok(text) => text.trim().parse().context("is not a gateway's id, a UUID; its leases can't be closed without it"),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let id = GatewayId(Uuid::now_v7());
-            let fresh = path.with_extension("new");
-            let mut file = File::create(&fresh)?;
-            writeln!(file, "{id}")?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, path)?;
-            // The name, too, has to be there after a power cut.
-            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+            run_id::write(path, &id.to_string())?;
             Ok(id)
         }
         Err(error) => Err(error.into()),

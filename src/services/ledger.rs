@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared;
 use crate::config::Loaded;
-use crate::metrics::{Batches, Lag, LedgerPositions, Metrics};
+use crate::metrics::{Batches, Lag, Leased, LedgerPositions, Metrics};
 use crate::shutdown;
 
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -45,6 +45,7 @@ pub(crate) async fn run(loaded: Loaded) -> Result<()> {
     let Some(own) = stop.run_until_cancelled(is_of_its_log(&service)).await else { return Ok(()) };
     let topic = config.kafka.as_ref().map_or_else(String::new, |kafka| format!("kafka.topic {:?}", kafka.topic));
     own.with_context(|| format!("postgres.url and {topic}"))?;
+    metrics.probe(Leased::new(&metrics.registry, service.clone())?);
     metrics.serve(&config, stop.clone()).await?;
     let group = shared::group(&config, "ledger");
     let consumer = shared::consumer(log, group, sink, consuming.clone(), stop.clone());

@@ -158,6 +158,7 @@ async fn demo_upstream(stop: &CancellationToken) -> Result<UpstreamConfig> {
         connect_timeout_ms: 2_000,
         first_token_timeout_ms: 60_000,
         idle_timeout_ms: 30_000,
+        content_timeout_ms: 300_000,
     })
 }
 

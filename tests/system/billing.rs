@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::books;
 use crate::client::Client;
 use crate::system::{System, decimal};
+use crate::upstream::{Piece, Script, Upstream};
 
 fn hello() -> Value {
     json!({"model": "deepseek-v4-flash", "messages": [{"role": "user", "content": "hello"}]})
@@ -286,6 +287,52 @@ async fn periods_that_are_over_are_renewed(system: System) {
     let lots = balance["token_lots"].as_array().unwrap().iter();
     let lots: Vec<_> = lots.map(|lot| (lot["remaining"].as_u64(), lot["rolled_over"].as_bool())).collect();
     assert_eq!(lots, [(Some(100_000_000), Some(true)), (Some(100_000_000), Some(false))]);
+    books::applied(&system).await;
+}
+
+/// A request is under way that may cost more than what the renewal would leave. It is charged all of it, and nothing is owed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_takes_nothing_that_a_running_request_may_cost() {
+    let (upstream, base_url) = Upstream::start().await;
+    // A dollar a token of output: ten of them are held.
+    let system = System::embedded_with(&format!(
+        "[[upstreams]]\nname = \"u\"\nbase_url = \"{base_url}\"\n\n[[models]]\nid = \"m\"\nupstream = \"u\"\n\
+         context_tokens = 1000\nmax_output_tokens = 10\n\
+         price = {{ input = \"1\", cached_input = \"1\", output = \"1000000\" }}\n"
+    ))
+    .await;
+    let (account, client) = system.open_account("owner@example.com").await;
+    change(&system, &account, &["record-payment", "--processor", "stripe", "--payment", "p1", "--amount", "30"]).await;
+    let answer = r#"{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"a b c d e f g h i j"},
+        "finish_reason":"stop"}],"usage":{"prompt_tokens":0,"completion_tokens":10}}"#;
+    let mut script = Script::json(200, answer);
+    // Two looks at what is due, at least.
+    script.pieces.insert(0, Piece::Wait(Duration::from_secs(12)));
+    upstream.next(script);
+    let request = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let running = tokio::spawn(async move { client.send(http::Method::POST, "/v1/chat/completions", request).await });
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while upstream.requests() == 0 {
+        assert!(Instant::now() < deadline, "the request did not go out");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let event = begun_a_month_ago(account.parse().unwrap());
+    let record = (String::from_utf8(event.encode().unwrap()).unwrap(), event.id.to_string());
+    books::append(&*books::log(&system).await, event.subject, record).await;
+    // 20 USD are left. 15 of them are due, and 10 may be charged for the request.
+    system.balance_becomes(&account, Decimal::from(20)).await;
+    assert_eq!(running.await.unwrap().status, StatusCode::OK);
+    system.balance_becomes(&account, Decimal::from(10)).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let now = system.admin(&["balance", "--account", &account]).await;
+        assert_eq!((text(&now["balance_usd"]), text(&now["debt_usd"])), ("10".to_owned(), "0".to_owned()), "{now}");
+        if now["subscription"]["standing"].to_string().contains("past_due") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{now}");
+        sleep(Duration::from_millis(100)).await;
+    }
     books::applied(&system).await;
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::books;
 use crate::client::{Answer, Client};
+use crate::race;
 use crate::system::{System, decimal};
 use crate::upstream::{Piece, Script, Upstream};
 
@@ -418,8 +419,9 @@ async fn a_request_that_two_gateways_ran_is_charged_once() {
     assert_eq!((late.status, late.header("x-request-id")), (StatusCode::OK, taken_over.header("x-request-id")));
     assert_replay(&taken_over, &once(&gateways[0], "k2", &body(false, "hi")).await);
 
-    // Charged is what posted first.
+    // Charged is what posted first, and of what the other gateway set aside for it nothing stays so: neither starts again.
     is_charged(&system, &account, &[(&first, price()), (&taken_over, Decimal::new(15, 6))]).await;
+    race::nothing_is_stranded(&system).await;
     sleep(Duration::from_secs(1)).await;
     is_charged(&system, &account, &[(&first, price()), (&taken_over, Decimal::new(15, 6))]).await;
     let report = books::applied(&system).await;

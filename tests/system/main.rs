@@ -25,6 +25,7 @@ mod race;
 mod readiness;
 mod readme;
 mod request_log;
+mod request_shares;
 mod scenario;
 mod sdk;
 mod spool;

@@ -45,7 +45,7 @@ impl Bench {
         let upstream = |name: &str, url: &str| {
             format!(
                 "[[upstreams]]\nname = \"{name}\"\nbase_url = \"{url}\"\nfirst_token_timeout_ms = 3000\n\
-                 idle_timeout_ms = 3000\n"
+                 idle_timeout_ms = 3000\ncontent_timeout_ms = 3500\n"
             )
         };
         let model = |id: &str, upstream: &str, more: &str| {
@@ -156,7 +156,7 @@ fn seen(answer: &Answer) -> String {
         return format!("200: {}", choices.join(", "));
     }
     let mut seen = Vec::new();
-    for event in answer.body.split_terminator("\n\n") {
+    for event in answer.body.split_terminator("\n\n").filter(|event| !event.starts_with(':')) {
         let data = event.strip_prefix("data: ").expect("data");
         if data == "[DONE]" {
             seen.push("`[DONE]`".to_owned());

@@ -114,7 +114,7 @@ async fn reserved(system: &System) -> Vec<(Decimal, i64)> {
     funds
 }
 
-async fn nothing_is_stranded(system: &System) {
+pub(crate) async fn nothing_is_stranded(system: &System) {
     // A lease that is not used is closed after 5 s, whatever its time to live.
     let deadline = Instant::now() + LEASE_TTL + Duration::from_secs(10);
     loop {

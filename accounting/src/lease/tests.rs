@@ -21,6 +21,7 @@ fn request(seq: u64, spent: Funds, ceiling: Funds, need: Funds, wish: Funds) -> 
         need,
         wish,
         close: false,
+        requests: None,
     }
 }
 

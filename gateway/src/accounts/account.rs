@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use super::{Lessee, lock};
 use crate::lease::{Book, Taken};
-use crate::limits::{Limiter, Limits, Standing, TooMany};
+use crate::limits::{Limiter, Limits, SharedLimiter, Standing, TooMany};
 
 /// One account.
 pub(crate) struct Account {
     id: AccountId,
     pub(super) lessee: Arc<Lessee>,
     view: Mutex<AccountView>,
-    limiter: Mutex<Limiter>,
+    pub(super) limiter: Mutex<SharedLimiter>,
     /// Of questions what a request would cost. They are limited as requests are, each for themselves.
     quotes: Mutex<Limiter>,
     pub(super) book: Mutex<Book>,
@@ -83,21 +83,8 @@ impl Account {
         lock(&self.book).is_empty() && lock(&self.limiter).is_idle(now) && lock(&self.quotes).is_idle(now)
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits::of(&lock(&self.view), self.lessee.paid_requests_per_minute)
-    }
-
-    /// Admits a request by the plan's limits, for as long as the answer is kept.
-    pub(crate) fn admit(self: &Arc<Self>, now: Instant) -> Result<Running, TooMany> {
-        let limits = self.limits();
-        lock(&self.limiter).admit(now, limits)?;
-        Ok(Running { account: Arc::clone(self) })
-    }
-
-    /// Whether a request would be admitted by the plan's limits.
-    pub(crate) fn would_admit(&self, now: Instant) -> Result<(), TooMany> {
-        let limits = self.limits();
-        lock(&self.limiter).check(now, limits)
     }
 
     /// Admits a question what a request would cost, for as long as the answer is kept.
@@ -124,6 +111,13 @@ impl fmt::Debug for Account {
 #[derive(Debug)]
 pub(crate) struct Running {
     account: Arc<Account>,
+}
+
+impl Running {
+    /// Of a request that was admitted.
+    pub(super) fn new(account: &Arc<Account>) -> Self {
+        Self { account: Arc::clone(account) }
+    }
 }
 
 impl Drop for Running {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use schemas::LeaseId;
-use schemas::api::{AccountView, Funds, LeaseRequest, Refusal};
+use schemas::api::{AccountView, Funds, LeaseGrant, LeaseRequest, Refusal};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -170,7 +170,7 @@ impl Account {
     pub(super) async fn ask(self: &Arc<Self>, need: Funds) -> Option<Result<Told, LedgerError>> {
         let fresh = LeaseId(self.lessee.context.new_id());
         let request = lock(&self.book).ask(Instant::now(), self.lessee.sender, self.id(), fresh, need)?;
-        Some(self.send(request).await)
+        Some(self.send(&request).await)
     }
 
     pub(super) fn ask_in_background(self: &Arc<Self>, need: Funds) {
@@ -181,8 +181,12 @@ impl Account {
     }
 
     /// Sends a message on a task of its own: whoever waits for the answer may go away, and the book has to hear it.
-    pub(super) async fn send(self: &Arc<Self>, request: LeaseRequest) -> Result<Told, LedgerError> {
+    pub(super) async fn send(self: &Arc<Self>, request: &LeaseRequest) -> Result<Told, LedgerError> {
         let account = Arc::clone(self);
+        // Whatever a message is about, it says what there is to say of requests, too.
+        let limits = self.limits();
+        let share = lock(&self.limiter).message(Instant::now(), limits, request.close);
+        let request = LeaseRequest { requests: Some(share), ..*request };
         let sent = tokio::spawn(async move {
             let unheard = Unheard { account: &account, request: Some(request) };
             let answer = match timeout(ANSWER_WITHIN, account.lessee.ledger.lease(request)).await {
@@ -192,6 +196,16 @@ impl Account {
             unheard.heard(answer)
         });
         sent.await.unwrap_or_else(|panic| Err(LedgerError::Unavailable(panic.to_string())))
+    }
+
+    /// Notes the answer to a message, or that there is none.
+    fn hear(&self, request: &LeaseRequest, answer: &Result<LeaseGrant, LedgerError>) -> Told {
+        let now = Instant::now();
+        if let Some(share) = &request.requests {
+            let grant = answer.as_ref().ok().and_then(|grant| grant.requests.as_ref());
+            lock(&self.limiter).answered(now, share, grant);
+        }
+        lock(&self.book).answered(now, request, answer)
     }
 
     /// Funds came free: whoever waits for some here is told; where nobody does, and others may, the ledger is.
@@ -210,9 +224,9 @@ struct Unheard<'a> {
 }
 
 impl Unheard<'_> {
-    fn heard(mut self, answer: Result<schemas::api::LeaseGrant, LedgerError>) -> Result<Told, LedgerError> {
+    fn heard(mut self, answer: Result<LeaseGrant, LedgerError>) -> Result<Told, LedgerError> {
         let Some(request) = self.request.take() else { return Err(LedgerError::Unavailable("no message".into())) };
-        let told = lock(&self.account.book).answered(Instant::now(), &request, &answer);
+        let told = self.account.hear(&request, &answer);
         self.account.lessee.messages.count(match &answer {
             Ok(_) if !told.short => 0,
             Ok(_) => 1,
@@ -243,7 +257,7 @@ impl Drop for Unheard<'_> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
             let lost = Err(LedgerError::Unavailable("the message was not sent to its end".into()));
-            lock(&self.account.book).answered(Instant::now(), &request, &lost);
+            self.account.hear(&request, &lost);
             self.account.changed.notify_waiters();
         }
     }

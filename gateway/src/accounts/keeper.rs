@@ -40,7 +40,9 @@ impl Keeper {
             let now = Instant::now();
             let due = self.accounts.all().into_iter().filter(|account| {
                 let book = lock(&account.book);
-                book.is_due(now, RENEW_EVERY) || book.is_stale(now, CLOSE_AFTER)
+                let book_is_due = book.is_due(now, RENEW_EVERY) || book.is_stale(now, CLOSE_AFTER);
+                drop(book);
+                book_is_due || lock(&account.limiter).is_due(now, RENEW_EVERY)
             });
             stream::iter(due.collect::<Vec<_>>()).for_each_concurrent(AT_ONCE, |account| tend(account, now)).await;
         }
@@ -75,7 +77,7 @@ async fn close(account: Arc<Account>) {
     while !lock(&account.book).is_empty() {
         let close = lock(&account.book).close(Instant::now(), account.lessee.sender, account.id());
         match close {
-            Some(close) if account.send(close).await.is_ok() => {}
+            Some(close) if account.send(&close).await.is_ok() => {}
             _ => sleep(CLOSE_AGAIN_AFTER).await,
         }
     }
@@ -85,7 +87,7 @@ async fn tend(account: Arc<Account>, now: Instant) {
     let stale = lock(&account.book).is_stale(now, CLOSE_AFTER);
     let close = stale.then(|| lock(&account.book).close(now, account.lessee.sender, account.id())).flatten();
     let answer = match close {
-        Some(close) => Some(account.send(close).await),
+        Some(close) => Some(account.send(&close).await),
         None => account.ask(Funds::ZERO).await,
     };
     if let Some(Err(error)) = answer {

@@ -1,6 +1,7 @@
 //! Accounts of gateways on one ledger in memory, against exact amounts.
 
 mod ledger;
+mod requests;
 
 use schemas::api::{AccountView, Funds};
 use schemas::event::Funding;

@@ -20,18 +20,25 @@ pub(crate) struct Allowance {
     bound: u64,
     /// Tokens that were counted for good.
     settled: u64,
+    /// Bytes that came.
+    bytes: u64,
     /// The rest of each text, which later pieces may still join.
     open: BTreeMap<Place, String>,
 }
 
 impl Allowance {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, bound: 0, settled: 0, open: BTreeMap::new() }
+        Self { limit, bound: 0, settled: 0, bytes: 0, open: BTreeMap::new() }
     }
 
     /// Whether anything came.
     pub(crate) fn is_untouched(&self) -> bool {
         self.bound == 0
+    }
+
+    /// How many bytes came.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The tokens that came, by local count.
@@ -41,6 +48,7 @@ impl Allowance {
 
     /// Takes a piece of output; returns how many bytes of it are allowed.
     pub(crate) fn take(&mut self, place: Place, piece: &str) -> usize {
+        self.bytes = self.bytes.saturating_add(piece.len() as u64);
         self.bound = self.bound.saturating_add(piece.len() as u64);
         let text = self.open.entry(place).or_default();
         let before = text.len();

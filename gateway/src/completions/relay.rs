@@ -176,6 +176,13 @@ impl Relay {
         self.has_output() || self.finished.values().any(|finished| *finished) || self.measured.is_some()
     }
 
+    /// What it has said so far, as numbers that grow: bytes of output, choices that ended, and whether it was measured. A
+    /// chunk without output says nothing, and only keeps the connection alive.
+    pub(crate) fn content(&self) -> (u64, usize, bool) {
+        let finished = self.finished.values().filter(|finished| **finished).count();
+        (self.allowance.bytes(), finished, self.measured.is_some())
+    }
+
     /// Whether any output was delivered.
     fn has_output(&self) -> bool {
         !self.allowance.is_untouched()

@@ -95,6 +95,7 @@ mod tests {
             connect_timeout_ms: 1,
             first_token_timeout_ms,
             idle_timeout_ms: 1,
+            content_timeout_ms: 1,
         };
         let upstream = Arc::new(Upstream::new(&config, None).unwrap());
         Route { upstream, model: name.to_owned(), body: Bytes::new(), sent: Sent::default() }

@@ -135,7 +135,7 @@ async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, O
     let mut held_back = BytesMut::new();
     loop {
         let step = source.step(relay).await.map_err(|error| match error {
-            ReadError::Late(after) | ReadError::Idle(after) => CallError::Timeout(after),
+            ReadError::Late(after) | ReadError::Idle(after) | ReadError::Silent(after) => CallError::Timeout(after),
             ReadError::Broken(detail) => CallError::Broken { detail, begun: false },
         })?;
         let end = match step {
@@ -160,6 +160,7 @@ async fn first_bytes(source: &mut Source, relay: &mut Relay) -> Result<(Bytes, O
 }
 
 async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) -> End {
+    let mut said = relay.content();
     loop {
         let step = tokio::select! {
             () = sender.closed() => return End::ClientGone,
@@ -172,6 +173,10 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
                 return End::Failed(Failure { what: error.to_string(), is_late });
             }
         };
+        if said != relay.content() {
+            said = relay.content();
+            source.answer.has_content();
+        }
         match step {
             Some(Step::Send(bytes) | Step::Comment(bytes)) => {
                 if sender.send(bytes).await.is_err() {

@@ -62,7 +62,7 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, CallError> {
             Ok(Some(chunk)) => {
                 text.extend_from_slice(&chunk);
                 // Some servers send empty lines for as long as they have nothing else.
-                if !begun && !chunk.trim_ascii().is_empty() {
+                if !chunk.trim_ascii().is_empty() {
                     begun = true;
                     answer.has_begun();
                 }
@@ -72,7 +72,7 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, CallError> {
                 }
             }
             Err(ReadError::Late(after)) => return Err(CallError::Timeout(after)),
-            Err(ReadError::Idle(after)) => return Err(CallError::Stalled(after)),
+            Err(ReadError::Idle(after) | ReadError::Silent(after)) => return Err(CallError::Stalled(after)),
             Err(ReadError::Broken(detail)) => return Err(CallError::Broken { detail, begun }),
         }
     }

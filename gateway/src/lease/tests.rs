@@ -23,6 +23,7 @@ fn grant(request: &LeaseRequest, granted: Funds) -> Result<LeaseGrant, LedgerErr
         free: Funds::ZERO,
         idle_elsewhere: Funds::ZERO,
         account: view(0),
+        requests: None,
     })
 }
 

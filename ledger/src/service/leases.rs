@@ -22,7 +22,7 @@ impl Ledger {
             return Err(Refusal::Invalid { field: "gateway_id".into(), detail }.into());
         }
         match self.parts.store.lease(&request, self.parts.outside.now()).await? {
-            Leased::Renewed { lease, free, idle_elsewhere, account } => Ok(LeaseGrant {
+            Leased::Renewed { lease, free, idle_elsewhere, account, requests } => Ok(LeaseGrant {
                 lease_id,
                 seq,
                 granted: lease.granted,
@@ -31,6 +31,7 @@ impl Ledger {
                 free,
                 idle_elsewhere,
                 account: *account,
+                requests,
             }),
             Leased::NoAccount => Err(Refusal::UnknownAccount { account: account_id.to_string() }.into()),
             Leased::Refused(Refused::Stale, last) => {

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use accounting::lease;
 use schemas::api::Refusal;
 use schemas::{AccountId, EventData, EventId, Timestamp};
 use tracing::{info, warn};
@@ -34,6 +35,9 @@ impl Ledger {
         data: EventData,
         field: &str,
     ) -> Result<Posted, LedgerError> {
+        if lease::price(&data).is_none() {
+            return self.post(id, account, data, field).await;
+        }
         let event = self.event(id, account, data);
         let record = event.encode().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         match self.parts.store.set_aside(&event, &record, self.parts.outside.now()).await? {

@@ -68,6 +68,9 @@ impl Renewals {
                     if let Err(error) = self.ledger.settle_left_charges().await {
                         warn!(%error, "which plans' prices are set aside could not be looked up; trying again");
                     }
+                    if let Err(error) = self.ledger.settle_repeats().await {
+                        warn!(%error, "which requests were charged twice could not be looked up; trying again");
+                    }
                     if let Err(error) = self.look().await {
                         warn!(%error, "which periods are over could not be looked up; trying again");
                     }

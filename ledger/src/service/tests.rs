@@ -57,6 +57,6 @@ fn refusal<T>(result: Result<T, LedgerError>) -> Refusal {
     }
 }
 
-fn done<T>(result: Result<T, LedgerError>) -> T {
+pub(crate) fn done<T>(result: Result<T, LedgerError>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }

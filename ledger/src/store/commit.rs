@@ -8,7 +8,8 @@ use eventlog::Batch;
 use schemas::api::{EntryDetail, Funds};
 use schemas::{AccountId, Event, EventId, KeyId, LeaseId, LotId, Offset, PartitionId, Position, Timestamp, Usd};
 
-use super::{Draw, InvoiceRow, StoredAccount};
+use super::leases::charged_on_lease;
+use super::{Draw, InvoiceRow, Repeat, StoredAccount};
 
 /// The longest explanation kept with a quarantined record, in characters; a decoder may quote the record at length.
 const MAX_DETAIL_CHARACTERS: usize = 1_000;
@@ -50,6 +51,8 @@ pub struct Commit {
     pub invoices: Vec<InvoiceRow>,
     /// What was charged on leases, a row a lease, in the order of their ids.
     pub draws: Vec<Draw>,
+    /// Usage on leases whose event had posted already.
+    pub repeats: Vec<Repeat>,
 }
 
 /// An event that posted.
@@ -135,6 +138,7 @@ impl Commit {
             quarantined: Vec::new(),
             invoices: Vec::new(),
             draws: Vec::new(),
+            repeats: Vec::new(),
         };
         for (id, after) in folded.accounts {
             commit.account(id, before.get(&id).map(|stored| &stored.state), after)?;
@@ -182,6 +186,7 @@ impl Commit {
                 let event = event.map(|event| (event.id, event.subject));
                 self.quarantined.push(QuarantineRow::new(entry.offset, event, &reason, record.clone()));
             }
+            (Outcome::Duplicate, Some(event)) => self.repeats.extend(Repeat::of(&event, record)),
             (Outcome::Duplicate | Outcome::Applied(_), _) => {}
         }
     }
@@ -191,14 +196,7 @@ impl Commit {
             let position = Position { partition: self.partition, offset };
             self.invoices.push(InvoiceRow { event_id: event.id, position, issued_at: event.time, invoice });
         }
-        if let Some(usage) = event.data.usage()
-            && let Some((lease_id, funding)) = Option::zip(usage.lease_id, usage.funding)
-        {
-            // As much as every store can keep: what the plan covers may be worth more at list price.
-            let worth = Funds { usd: usage.cost_usd.min(Usd::from_pico(i64::MAX)), plan_tokens: usage.tokens.total() };
-            let funds = Funds::from(funding).min(worth);
-            self.draws.push(Draw { lease_id, account_id: event.subject, funds });
-        }
+        self.draws.extend(charged_on_lease(event));
         if let Some(usd) = accounting::lease::price(&event.data) {
             // All that was set aside for it, whatever came back of the period before.
             let usd = usd.min(Usd::from_pico(i64::MAX));
@@ -227,10 +225,8 @@ impl Commit {
 fn sum_of_draws(draws: Vec<Draw>) -> Option<Vec<Draw>> {
     let mut sums: BTreeMap<(LeaseId, AccountId), Funds> = BTreeMap::new();
     for draw in draws {
-        // What is below zero gives nothing back, nor does what is more than the request is worth: no gateway of ours says that.
-        let funds = draw.funds.max(Funds::ZERO);
         let sum = sums.entry((draw.lease_id, draw.account_id)).or_default();
-        *sum = sum.plus(funds)?;
+        *sum = sum.plus(draw.funds)?;
     }
     Some(sums.into_iter().map(|((lease_id, account_id), funds)| Draw { lease_id, account_id, funds }).collect())
 }

@@ -3,23 +3,31 @@
 
 mod adapter;
 mod charges;
+mod repeats;
 mod rows;
+mod runs;
 
 use std::collections::BTreeMap;
 
 use accounting::lease::{Lease, Refused};
 use async_trait::async_trait;
-use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest};
-use schemas::{AccountId, GatewayId, LeaseId, Offset, PartitionId, Timestamp};
+use schemas::api::{AccountView, CloseLeases, Funds, LeaseRequest, ShareGrant};
+use schemas::{AccountId, Event, GatewayId, LeaseId, Offset, PartitionId, Timestamp, Usd};
 
 pub(super) use self::adapter::lease_store;
 pub(super) use self::charges::{CHARGES_BEFORE, ChargeRow, RELEASE, RELEASE_LEASE, SET_ASIDE, charge_store};
 pub use self::charges::{ChargeStore, PlanCharge, SetAside};
-pub(super) use self::rows::{
-    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FundsRow, GATEWAYS,
-    GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION, REFILL, REFOLDING,
-    RESERVE, UPSERT, beyond, failed, has, sum_up, tokens,
+pub(super) use self::repeats::{
+    FORGET_ALL_REPEATS, FORGET_REPEATS, POSTED_ON, REPEATS, RepeatRow, SETTLE, repeat_store,
 };
+pub use self::repeats::{Repeat, RepeatStore, record_tag};
+pub(super) use self::rows::{
+    END, ENDED_ALREADY, FLOOR, FLOOR_OF_NEW, FORGET, FORGET_DONE, FORGET_GHOSTS, FORGET_POSTED, FORGET_SHARES,
+    FundsRow, GATEWAYS, GatewayRow, HeldFunds, KEEP_FLOORS, LEASES, LeaseRow, NO_FUNDS, PARTITIONS_OF_RUNS, POSITION,
+    REFILL, REFOLDING, RESERVE, SHARES, UPSERT, UPSERT_SHARES, beyond, failed, has, sum_up, tokens,
+};
+pub use self::runs::AFTER_ALL;
+pub(super) use self::runs::{MEET, RAISE};
 use super::StoreError;
 
 /// What became of a message about a lease.
@@ -35,6 +43,8 @@ pub enum Leased {
         idle_elsewhere: Funds,
         /// The account.
         account: Box<AccountView>,
+        /// What its gateway may admit, where it asked for that.
+        requests: Option<ShareGrant>,
     },
     /// It must not change anything.
     Refused(Refused, Option<u64>),
@@ -68,10 +78,22 @@ pub struct Draw {
     pub funds: Funds,
 }
 
+/// What a usage event says that it charges on its lease; none where it names none.
+pub(super) fn charged_on_lease(event: &Event) -> Option<Draw> {
+    let usage = event.data.usage()?;
+    let (lease_id, funding) = Option::zip(usage.lease_id, usage.funding)?;
+    // As much as every store can keep: what the plan covers may be worth more at list price. What is below zero gives
+    // nothing back.
+    let worth = Funds { usd: usage.cost_usd.min(Usd::from_pico(i64::MAX)), plan_tokens: usage.tokens.total() };
+    let funds = Funds::from(funding).min(worth).max(Funds::ZERO);
+    Some(Draw { lease_id, account_id: event.subject, funds })
+}
+
 /// Leases: kept by a reset, because the log does not hold them.
 #[async_trait]
 pub trait LeaseStore {
-    /// Decides on a gateway's message (`accounting::lease::renew`) and keeps the decision, in one transaction.
+    /// Decides on a gateway's message (`accounting::lease::renew`, and `accounting::request_shares` for its share of the
+    /// account's requests) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
     /// The partitions of the leases that runs of a gateway before the one named have left.

@@ -19,6 +19,9 @@ macro_rules! reset {
                 query(FORGET_POSTED).bind(Money(Usd::ZERO)).execute(&mut *transaction).await.map_err(failed)?;
                 query(REFILL).bind(Money(Usd::ZERO)).execute(&mut *transaction).await.map_err(failed)?;
             }
+            if kept.iter().any(|(made_by, _)| *made_by == "repeats") {
+                query(FORGET_ALL_REPEATS).execute(&mut *transaction).await.map_err(failed)?;
+            }
             let mut drops: Vec<&'static str> = PROJECTED.to_vec();
             for (_, tables) in &lost {
                 drops.extend_from_slice(tables);

@@ -25,11 +25,13 @@ pub(super) use self::statements::{
 use super::{Head, InvoiceRow, PostedEvent, StoreError};
 
 /// The migrations whose tables a reset keeps, and those tables: the log does not hold what is in them.
-pub(super) const KEPT: [(&str, &[&str]); 4] = [
+pub(super) const KEPT: [(&str, &[&str]); 6] = [
     ("answers", &["answers"]),
-    ("charges", &["plan_charges"]),
     ("contacts", &["contacts"]),
     ("leases", &["leases", "funds", "lease_floors"]),
+    ("repeats", &["repeated_charges", "gateway_runs"]),
+    ("reservations", &["plan_charges"]),
+    ("shares", &["request_shares"]),
 ];
 
 /// The tables that the log can give again. Whatever else is in the database is somebody's, and no business of a reset.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::AccountView;
+use super::{AccountView, ShareGrant, ShareRequest};
 use crate::event::Funding;
 use crate::{AccountId, GatewayId, LeaseId, RunId, Usd};
 
@@ -96,6 +96,9 @@ pub struct LeaseRequest {
     pub wish: Funds,
     /// Nothing runs on it any more and nothing ever will: `spent` is all that it will ever have been charged.
     pub close: bool,
+    /// The gateway's share of the account's requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ShareRequest>,
 }
 
 /// A ledger's answer.
@@ -118,6 +121,9 @@ pub struct LeaseGrant {
     pub idle_elsewhere: Funds,
     /// The account.
     pub account: AccountView,
+    /// What the gateway may admit, where it asked and did so after all that was heard of it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ShareGrant>,
 }
 
 /// Says that no run of a gateway before this one admits anything any more, and that all they ever charged is in the log.

@@ -11,11 +11,13 @@ mod invoices;
 mod lease_commits;
 mod lease_crowd;
 mod lease_ends;
+mod lease_repeats;
 mod lease_resets;
 mod leases;
 mod quarantine;
 mod reads;
 mod renewals;
+mod request_shares;
 mod reset;
 mod snapshot;
 mod stage;
@@ -88,7 +90,13 @@ suite! {
     lease_commits::one_request_counts_on_its_own_lease_only,
     lease_ends::a_dead_runs_leases_end_when_the_log_is_folded_that_far,
     lease_ends::a_dead_runs_leases_end_at_once_where_it_is_folded_that_far,
+    lease_ends::a_run_that_is_over_opens_no_lease,
+    lease_repeats::a_second_charge_of_a_request_is_drawn_from_its_lease_once,
+    lease_repeats::a_repeat_draws_no_more_than_its_lease_has,
     lease_resets::a_reset_keeps_leases_and_grants_nothing_before_it_is_folded_again,
+    request_shares::shares_of_requests_never_exceed_the_limits,
+    request_shares::a_message_that_must_not_count_changes_no_share,
+    request_shares::shares_end_by_the_clock_and_outlast_a_reset,
     lease_resets::a_lease_that_ends_in_a_reset_is_gone_when_it_is_folded_that_far,
     charges::a_price_is_set_aside_until_its_event_posts,
     charges::a_price_that_is_not_charged_is_given_back,

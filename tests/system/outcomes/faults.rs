@@ -53,6 +53,7 @@ const ERROR: &str = r#"{"error":{"message":"no","type":"x","param":null,"code":"
 const ROLE: &str = r#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}"#;
 const HELLO: &str = r#"{"index":0,"delta":{"content":"hello world"},"finish_reason":null}"#;
 const STOP: &str = r#"{"index":0,"delta":{},"finish_reason":"stop"}"#;
+const EMPTY: &[u8] = b"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":null}]}\n\n";
 const USAGE: &str = r#"{"prompt_tokens":7,"completion_tokens":3}"#;
 
 fn data(json: &str) -> Piece {
@@ -224,6 +225,16 @@ fn nothing_comes() -> Vec<Fault> {
             "hangs in the middle",
             slow(vec![Piece::Bytes(b"{\"id\":".to_vec()), Piece::Hang]),
             Script::stream(vec![chunk(ROLE), chunk(HELLO), Piece::Hang]),
+        ),
+        Fault::new(
+            "sends only keep-alives after its first words",
+            slow([vec![Piece::Bytes(b"{\"id\":".to_vec())], keep_alive(b"\n")].concat()),
+            Script::stream([vec![chunk(ROLE), chunk(HELLO)], keep_alive(b": wait\n\n")].concat()),
+        ),
+        Fault::new(
+            "sends only empty chunks after its first words",
+            slow([vec![Piece::Bytes(b"{\"id\":".to_vec())], keep_alive(b" ")].concat()),
+            Script::stream([vec![chunk(ROLE), chunk(HELLO)], keep_alive(EMPTY)].concat()),
         ),
     ]
 }

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use schemas::LeaseId;
-use schemas::api::{AccountView, Funds, LeaseGrant, LeaseRequest};
+use schemas::api::{AccountView, Funds, LeaseGrant, LeaseRequest, Share, ShareClaim, ShareGrant, ShareRequest};
 use tokio::net::TcpListener;
 
 struct Ledger {
@@ -42,6 +42,7 @@ async fn pass_on(State(ledger): State<Arc<Ledger>>, mut request: Request) -> Res
     ledger.http.request(request).await.expect("the ledger answers").into_response()
 }
 
+#[expect(clippy::large_types_passed_by_value, reason = "what a route takes is a value")]
 async fn count(
     State(ledger): State<Arc<Ledger>>,
     headers: HeaderMap,
@@ -65,5 +66,20 @@ async fn count(
         free: Funds::ZERO,
         idle_elsewhere: Funds::ZERO,
         account,
+        requests: request.requests.map(|share| all_of(&share)),
     })
+}
+
+/// Of requests, each gateway gets what it wishes for.
+fn all_of(share: &ShareRequest) -> ShareGrant {
+    let all = |claim: ShareClaim| Share { most: claim.need.max(claim.wish), fair: None };
+    ShareGrant {
+        seq: share.seq,
+        per_minute: all(share.per_minute),
+        at_once: all(share.at_once),
+        valid_ms: 3_000,
+        retry_after_ms: 0,
+        elsewhere: 0,
+        elsewhere_leaves_ms: 0,
+    }
 }

@@ -123,7 +123,7 @@ impl World {
             Step::Fold { records } => self.ledger.fold(records),
             Step::ToLedger { which, fate } => {
                 if let Some(message) = pass(&mut self.to_ledger, which, fate) {
-                    self.hear(message);
+                    self.hear(&message);
                 }
             }
             Step::ToGateway { which, fate } => {
@@ -138,12 +138,13 @@ impl World {
     }
 
     /// The ledger hears a message.
-    fn hear(&mut self, message: Message) {
+    fn hear(&mut self, message: &Message) {
         match message {
-            Message::Close { gateway, run } => self.ledger.close_leases(gateway, run),
+            Message::Close { gateway, run } => self.ledger.close_leases(*gateway, *run),
             Message::Lease { gateway, run, id, request } => {
+                let (gateway, run, id) = (*gateway, *run, *id);
                 let before = self.ledger.reserved();
-                if let Some(granted) = self.ledger.lease(id, gateway, run, &request) {
+                if let Some(granted) = self.ledger.lease(id, gateway, run, request) {
                     self.to_gateways.push(Answer { gateway, id, seq: request.seq, granted });
                 }
                 let most = self.ledger.has().max(before);

@@ -1,17 +1,18 @@
 //! A ledger in memory that leases one account's funds, by the same core as the real one.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use accounting::lease::{Lease, Pool, Refused, free, renew};
+use accounting::request_shares::RequestShares;
 use async_trait::async_trait;
-use schemas::LeaseId;
 use schemas::api::{
     AnswerEnded, Balance, ClaimAnswer, Claimed, CloseLeases, ClosedLeases, Command, Done, EndAnswer, GrantCredit,
     Granted, HoldAnswer, Invoice, InvoiceQuery, Invoices, InvoicesQuery, IssueInvoices, IssueKey, IssuedInvoices,
     IssuedKey, KeyInfo, LeaseGrant, LeaseRequest, OpenAccount, OpenedAccount, Refusal, Statement, StatementQuery,
 };
 use schemas::event::KeyLimits;
+use schemas::{LeaseId, Timestamp};
 
 use super::*;
 
@@ -20,22 +21,32 @@ const TTL_MS: u64 = 10_000;
 pub(super) struct MemoryLedger {
     books: Mutex<Books>,
     away: AtomicBool,
+    /// What its clock counts from.
+    began: Instant,
+    /// How many messages about leases it heard.
+    heard: AtomicU64,
 }
 
 #[derive(Default)]
 struct Books {
     funds: Funds,
     leases: BTreeMap<LeaseId, Lease>,
+    shares: RequestShares,
 }
 
 impl MemoryLedger {
     pub(super) fn new(balance: &str, plan_tokens: u64) -> Arc<Self> {
         let books = Books { funds: Funds { usd: usd(balance), plan_tokens }, ..Books::default() };
-        Arc::new(Self { books: Mutex::new(books), away: AtomicBool::new(false) })
+        let (away, heard) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Self { books: Mutex::new(books), away, began: Instant::now(), heard })
     }
 
     pub(super) fn away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::SeqCst)
     }
 
     pub(super) fn balance(&self) -> Usd {
@@ -54,7 +65,7 @@ impl MemoryLedger {
     /// Posts all that gateways have told of as spent.
     pub(super) fn post_all(&self) {
         let mut books = lock(&self.books);
-        let Books { funds, leases } = &mut *books;
+        let Books { funds, leases, .. } = &mut *books;
         for lease in leases.values_mut() {
             let posts = lease.spent.less(lease.posted);
             assert!(funds.covers(posts), "{posts:?} of {funds:?}");
@@ -79,6 +90,8 @@ impl Ledger for MemoryLedger {
         if self.away.load(Ordering::SeqCst) {
             return Err(LedgerError::Unavailable("away".into()));
         }
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        let now = Timestamp::from_micros(i64::try_from(self.began.elapsed().as_micros()).unwrap());
         let mut books = lock(&self.books);
         let id = request.lease_id;
         let pool = Pool { funds: books.funds, reserved_elsewhere: books.reserved(Some(id)) };
@@ -92,6 +105,8 @@ impl Ledger for MemoryLedger {
                 let tokens = books.funds.plan_tokens;
                 let (granted, account) = (lease.granted, AccountView { plan_tokens: tokens, ..view(7) });
                 let lease_id = id;
+                let (gateway_id, run_id) = (request.gateway_id, request.run_id);
+                let requests = request.requests.and_then(|share| books.shares.renew(now, gateway_id, run_id, &share));
                 return Ok(LeaseGrant {
                     lease_id,
                     seq: request.seq,
@@ -101,6 +116,7 @@ impl Ledger for MemoryLedger {
                     free: free(&pool, &lease),
                     idle_elsewhere,
                     account,
+                    requests,
                 });
             }
             Err(Refused::Unknown) => Refusal::UnknownLease { lease_id: id, account_id: ACCOUNT },

@@ -1,5 +1,6 @@
 //! What a repeated command is answered with.
 
+use bytes::Bytes;
 use eventlog::Bounds;
 use schemas::api::Done;
 use schemas::{AccountId, Event, EventData, EventId, Position};
@@ -36,14 +37,24 @@ impl Ledger {
 
     /// The event at a place of the log where one was posted.
     pub(super) async fn event_at(&self, position: Position) -> Result<Event, LedgerError> {
+        let record = self.record_at(position).await?;
+        Event::decode(&record).map_err(|error| {
+            LedgerError::Unavailable(format!(
+                "the record at {position}, which was posted: {error}; run `modelhub audit`"
+            ))
+        })
+    }
+
+    /// The record at a place of the log where one was posted.
+    pub(in crate::service) async fn record_at(&self, position: Position) -> Result<Bytes, LedgerError> {
         let one = Bounds { records: 1, bytes: 0 };
         let batch = self.parts.log.read(position.partition, position.offset, one).await;
         let batch = batch.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let record = batch.records.first().filter(|record| record.offset == position.offset);
-        let unreadable = |why: String| {
-            LedgerError::Unavailable(format!("the record at {position}, which was posted: {why}; run `modelhub audit`"))
-        };
-        let record = record.ok_or_else(|| unreadable("the log has none there".into()))?;
-        Event::decode(&record.payload).map_err(|error| unreadable(error.to_string()))
+        record.map(|record| record.payload.clone()).ok_or_else(|| {
+            LedgerError::Unavailable(format!(
+                "the log has no record at {position}, where one posted; run `modelhub audit`"
+            ))
+        })
     }
 }

@@ -46,6 +46,7 @@ async fn lease(rig: &Rig, account_id: AccountId, seq: u64, spent: &str, ceiling:
         need: money(need),
         wish: money(need),
         close: false,
+        requests: None,
     };
     done(rig.ledger.lease(request).await).granted
 }
@@ -175,6 +176,7 @@ async fn plan_tokens_that_are_reserved_bring_no_money_back() {
         need: Funds { usd: Usd::ZERO, plan_tokens: 500 },
         wish: Funds { usd: Usd::ZERO, plan_tokens: 500 },
         close: false,
+        requests: None,
     };
     done(rig.ledger.lease(tokens_only).await);
     // Half of the tokens may be used, so only half of the 15 USD surely come back: 65 - 7.5 is more than 55.

@@ -25,6 +25,7 @@ fn opening(account_id: AccountId, lease: u128, need: &str, wish: &str) -> LeaseR
         need: money(need),
         wish: money(wish),
         close: false,
+        requests: None,
     }
 }
 

@@ -6,7 +6,7 @@
 /// Whoever changes what an account has, or a lease on it, holds the account's row of `funds`; where there is none yet,
 /// whoever makes it holds the account's row, as a commit does that changes the account.
 macro_rules! lease_store {
-    ($store:ty, $database:ty, $pool:ident, $begin:literal, $lock:literal) => {
+    ($store:ty, $database:ty, $pool:ident, $begin:literal, $lock:literal, $share:literal) => {
         #[async_trait::async_trait]
         impl LeaseStore for $store {
             async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError> {
@@ -24,6 +24,9 @@ macro_rules! lease_store {
                     .bind(Money(Usd::ZERO));
                 ghosts.execute(&mut *transaction).await.map_err(failed)?;
                 let (own, others) = open(&mut transaction, account, request.lease_id).await?;
+                if own.is_none() && is_over(&mut transaction, request).await? {
+                    return Ok(Leased::Refused(Refused::Unknown, None));
+                }
                 let (reserved_elsewhere, idle_elsewhere) = leases::sum_up(&others)?;
                 let pool = Pool { funds: funds.has, reserved_elsewhere };
                 let lease = match renew(&pool, own.as_ref(), request) {
@@ -36,12 +39,17 @@ macro_rules! lease_store {
                 let reserved = reserved_elsewhere.plus(lease.reserved()).ok_or_else(leases::beyond)?;
                 funds.short = funds.short.min(reserved.less(funds.has));
                 reserve(&mut transaction, account, reserved, funds.short).await?;
+                let requests = match &request.requests {
+                    Some(share) => renew_share(&mut transaction, request, share, now).await?,
+                    None => None,
+                };
                 transaction.commit().await.map_err(failed)?;
                 let balance = stored.state.balance().ok_or_else(leases::beyond)?;
                 let mut account = view(stored.partition, &stored.state, balance);
                 // As of the last record that is folded, whether it changed the account or not.
                 account.version.offset = Offset(u64::try_from(next).unwrap_or(0).saturating_sub(1));
-                Ok(Leased::Renewed { lease, free: free(&pool, &lease), idle_elsewhere, account: Box::new(account) })
+                let (free, account) = (free(&pool, &lease), Box::new(account));
+                Ok(Leased::Renewed { lease, free, idle_elsewhere, account, requests })
             }
 
             async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {
@@ -55,6 +63,11 @@ macro_rules! lease_store {
                 close: &CloseLeases,
                 ends: &BTreeMap<PartitionId, Offset>,
             ) -> Result<u64, StoreError> {
+                // Before any of them is looked for: none is opened behind the back of who looks.
+                if close.run_id != leases::AFTER_ALL {
+                    let raise = query(leases::RAISE).bind(close.gateway_id.0).bind(close.run_id.0);
+                    raise.execute(&self.$pool).await.map_err(failed)?;
+                }
                 let mut ended = 0;
                 for (partition, end) in ends {
                     ended += end_in(&self.$pool, close, *partition, *end).await?;
@@ -177,7 +190,11 @@ macro_rules! lease_store {
             end: Offset,
         ) -> Result<u64, StoreError> {
             let mut transaction = pool.begin_with($begin).await.map_err(failed)?;
-            position(&mut transaction, POSITION_LOCKED, partition).await?;
+            let position = query_scalar(POSITION_LOCKED).bind(i64::from(partition.0));
+            let position: Option<i64> = position.fetch_optional(&mut *transaction).await.map_err(failed)?;
+            if position.is_none() {
+                query(POSITIONS_LOCKED).execute(&mut *transaction).await.map_err(failed)?;
+            }
             let of_runs =
                 |statement| query(statement).bind(close.gateway_id.0).bind(close.run_id.0).bind(i64::from(partition.0));
             of_runs(FUNDS_OF_RUNS_LOCKED).execute(&mut *transaction).await.map_err(failed)?;
@@ -214,6 +231,18 @@ macro_rules! lease_store {
             Ok((own, others))
         }
 
+        const EARLIEST_LOCKED: &str = concat!("SELECT earliest FROM gateway_runs WHERE gateway_id = $1", $share);
+
+        /// Whether a gateway's run is one before those that may still open leases; until the transaction's end nobody says
+        /// that it is.
+        async fn is_over(connection: &mut Connection, request: &LeaseRequest) -> Result<bool, StoreError> {
+            let meet = query(leases::MEET).bind(request.gateway_id.0).bind(Uuid::nil());
+            meet.execute(&mut *connection).await.map_err(failed)?;
+            let earliest = query_scalar(EARLIEST_LOCKED).bind(request.gateway_id.0);
+            let earliest: Uuid = earliest.fetch_one(connection).await.map_err(failed)?;
+            Ok(request.run_id.0 < earliest)
+        }
+
         /// Whether the lease could be kept: not where its id is of another account's.
         async fn keep(
             connection: &mut Connection,
@@ -242,6 +271,33 @@ macro_rules! lease_store {
                 .bind(lease.closed)
                 .bind(now.as_micros());
             upsert.execute(connection).await.map(|done| done.rows_affected() == 1).map_err(failed)
+        }
+
+        /// Decides on a gateway's share of the account's requests. Whoever reads and writes it holds the account's funds.
+        async fn renew_share(
+            connection: &mut Connection,
+            request: &LeaseRequest,
+            share: &ShareRequest,
+            now: Timestamp,
+        ) -> Result<Option<ShareGrant>, StoreError> {
+            let account = request.account_id.0;
+            let stored = query_scalar(leases::SHARES).bind(account);
+            let stored: Option<String> = stored.fetch_optional(&mut *connection).await.map_err(failed)?;
+            let mut shares = match stored {
+                Some(document) => RequestShares::from_document(&document)
+                    .map_err(|error| read::unreadable("the shares of requests", error))?,
+                None => RequestShares::default(),
+            };
+            let Some(grant) = shares.renew(now, request.gateway_id, request.run_id, share) else { return Ok(None) };
+            if shares.is_empty() {
+                let forget = query(leases::FORGET_SHARES).bind(account);
+                forget.execute(connection).await.map_err(failed)?;
+                return Ok(Some(grant));
+            }
+            let document = shares.to_document().map_err(|error| read::unreadable("the shares of requests", error))?;
+            let upsert = query(leases::UPSERT_SHARES).bind(account).bind(document);
+            upsert.execute(connection).await.map_err(failed)?;
+            Ok(Some(grant))
         }
 
         async fn reserve(

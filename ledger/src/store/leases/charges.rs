@@ -117,6 +117,7 @@ macro_rules! charge_store {
                     need: lease.granted,
                     wish: lease.granted,
                     close: true,
+                    requests: None,
                 };
                 if !keep(&mut transaction, &of_ledger, stored.partition, &lease, now).await? {
                     let why = format!("event {} has the id of another account's lease", event.id);

@@ -69,6 +69,14 @@ pub(in crate::store) const ENDED_ALREADY: &str = "\
 pub(in crate::store) const RESERVE: &str = "\
     UPDATE funds SET reserved_usd = $2, reserved_tokens = $3, short_usd = $4, short_tokens = $5 WHERE account_id = $1";
 
+pub(in crate::store) const SHARES: &str = "SELECT shares FROM request_shares WHERE account_id = $1";
+
+pub(in crate::store) const UPSERT_SHARES: &str = "\
+    INSERT INTO request_shares (account_id, shares) VALUES ($1, $2)
+    ON CONFLICT (account_id) DO UPDATE SET shares = excluded.shares";
+
+pub(in crate::store) const FORGET_SHARES: &str = "DELETE FROM request_shares WHERE account_id = $1";
+
 pub(in crate::store) const PARTITIONS_OF_RUNS: &str = "\
     SELECT DISTINCT partition_no FROM leases
     WHERE gateway_id = $1 AND run_id < $2 AND ends_at IS NULL ORDER BY partition_no";
@@ -200,7 +208,7 @@ impl GatewayRow {
     }
 }
 
-fn funds(usd: Money, tokens: i64) -> Result<Funds, StoreError> {
+pub(super) fn funds(usd: Money, tokens: i64) -> Result<Funds, StoreError> {
     Ok(Funds { usd: usd.0, plan_tokens: count(tokens)? })
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
+use accounting::request_shares::RequestShares;
 use rust_decimal::Decimal;
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{PgConnection, Postgres, query, query_as, query_scalar};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use super::write::refused;
 use crate::sink::view;
 use crate::store::leases::{
     self, ChargeRow, ChargeStore, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway,
-    PlanCharge, SetAside, charge_store, failed, lease_store,
+    PlanCharge, Repeat, RepeatRow, RepeatStore, SetAside, charge_store, failed, lease_store, repeat_store,
 };
 use crate::store::read::{self, AccountRow, Money, signed};
 use crate::store::{Commit, StoreError, StoredAccount};
@@ -33,6 +34,16 @@ const DRAW: &str = "\
         posted_tokens = posted_tokens + LEAST(draw.tokens, GREATEST(granted_tokens - posted_tokens, 0))
     FROM unnest($1::uuid[], $2::uuid[], $3::numeric[], $4::bigint[]) AS draw (lease_id, account_id, usd, tokens)
     WHERE leases.lease_id = draw.lease_id AND leases.account_id = draw.account_id";
+
+/// Where their leases are there, and once.
+const NOTE: &str = "\
+    INSERT INTO repeated_charges (event_id, record_tag, lease_id, account_id, usd, tokens, settled)
+    SELECT event_id, record_tag, lease_id, account_id, usd, tokens, false
+    FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::numeric[], $6::bigint[])
+        AS repeat (event_id, record_tag, lease_id, account_id, usd, tokens)
+    WHERE EXISTS (
+        SELECT 1 FROM leases WHERE leases.lease_id = repeat.lease_id AND leases.account_id = repeat.account_id)
+    ON CONFLICT (event_id, record_tag) DO NOTHING";
 
 const FORGET_DONE: &str = "\
     DELETE FROM leases WHERE account_id = ANY($1) AND (
@@ -60,6 +71,18 @@ const REFRESH: &str = "\
 
 /// What a batch changes of leases, in its transaction.
 pub(super) async fn write(connection: &mut PgConnection, commit: &Commit) -> Result<(), StoreError> {
+    if !commit.repeats.is_empty() {
+        let note = query(NOTE)
+            .bind(commit.repeats.iter().map(|repeat| repeat.event_id.0).collect::<Vec<Uuid>>())
+            .bind(commit.repeats.iter().map(|repeat| repeat.record_tag).collect::<Vec<i64>>())
+            .bind(commit.repeats.iter().map(|repeat| repeat.draw.lease_id.0).collect::<Vec<Uuid>>())
+            .bind(commit.repeats.iter().map(|repeat| repeat.draw.account_id.0).collect::<Vec<Uuid>>())
+            .bind(commit.repeats.iter().map(|repeat| repeat.draw.funds.usd.as_decimal()).collect::<Vec<Decimal>>())
+            .bind(
+                commit.repeats.iter().map(|repeat| leases::tokens(repeat.draw.funds.plan_tokens)).collect::<Vec<i64>>(),
+            );
+        note.execute(&mut *connection).await.map_err(refused)?;
+    }
     let lock = query_scalar(LOCK)
         .bind(commit.accounts.iter().map(|(state, _)| state.id.0).collect::<Vec<Uuid>>())
         .bind(i64::from(commit.partition.0))
@@ -90,5 +113,9 @@ pub(super) async fn write(connection: &mut PgConnection, commit: &Commit) -> Res
 }
 
 // Whoever waits for a ledger that stands still gives up as a commit does: each wait has a connection, and there are few.
-lease_store!(PostgresStore, Postgres, pool, "BEGIN; SET LOCAL lock_timeout = '5s'", " FOR UPDATE");
+lease_store!(PostgresStore, Postgres, pool, "BEGIN; SET LOCAL lock_timeout = '5s'", " FOR UPDATE", " FOR SHARE");
 charge_store!(PostgresStore, pool, "BEGIN; SET LOCAL lock_timeout = '5s'");
+repeat_store!(PostgresStore, pool, "BEGIN; SET LOCAL lock_timeout = '5s'");
+
+/// Waits for every commit that is under way: a partition that has no position yet has no row to lock.
+const POSITIONS_LOCKED: &str = "LOCK TABLE positions IN SHARE ROW EXCLUSIVE MODE";

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgPool, query, query_scalar};
 
 use super::MIGRATIONS;
 use crate::store::StoreError;
-use crate::store::leases::{FORGET_POSTED, KEEP_FLOORS, REFILL};
+use crate::store::leases::{FORGET_ALL_REPEATS, FORGET_POSTED, KEEP_FLOORS, REFILL};
 use crate::store::read::Money;
 use crate::store::reset::reset;
 use crate::store::snapshot::{KEPT, PROJECTED};

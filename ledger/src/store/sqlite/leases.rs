@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use accounting::AccountState;
 use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
-use schemas::api::{CloseLeases, Funds, LeaseRequest};
+use accounting::request_shares::RequestShares;
+use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};
 use sqlx::{Sqlite, SqliteConnection, query, query_as, query_scalar};
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use super::{SqliteStore, hex_array};
 use crate::sink::view;
 use crate::store::leases::{
     self, ChargeRow, ChargeStore, FundsRow, GatewayRow, HeldFunds, LeaseRow, LeaseStore, Leased, LeasedGateway,
-    PlanCharge, SetAside, charge_store, failed, lease_store,
+    PlanCharge, Repeat, RepeatRow, RepeatStore, SetAside, charge_store, failed, lease_store, repeat_store,
 };
 use crate::store::read::{self, AccountRow, Money, signed};
 use crate::store::{Commit, StoreError, StoredAccount};
@@ -31,12 +32,28 @@ const DRAW: &str = "\
         posted_tokens = posted_tokens + min($4, max(granted_tokens - posted_tokens, 0))
     WHERE lease_id = $1 AND account_id = $2";
 
+/// Where the lease is there, and once.
+const NOTE: &str = "\
+    INSERT INTO repeated_charges (event_id, record_tag, lease_id, account_id, usd, tokens, settled)
+    SELECT $1, $2, lease_id, account_id, $5, $6, 0 FROM leases WHERE lease_id = $3 AND account_id = $4
+    ON CONFLICT (event_id, record_tag) DO NOTHING";
+
 const HAS: &str = "\
     UPDATE funds SET usd = $2, tokens = $3, short_usd = max(reserved_usd - $2, 0), short_tokens = max(reserved_tokens - $3, 0)
     WHERE account_id = $1";
 
 /// What a batch changes of leases, in its transaction. One file has few accounts at a time: a row at a time will do.
 pub(super) async fn write(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
+    for Repeat { event_id, record_tag, draw } in &commit.repeats {
+        let note = query(NOTE)
+            .bind(event_id.0)
+            .bind(record_tag)
+            .bind(draw.lease_id.0)
+            .bind(draw.account_id.0)
+            .bind(Money(draw.funds.usd))
+            .bind(leases::tokens(draw.funds.plan_tokens));
+        note.execute(&mut *connection).await.map_err(failed)?;
+    }
     let touched = query_scalar(TOUCHED)
         .bind(hex_array(commit.accounts.iter().map(|(state, _)| state.id.0)))
         .bind(i64::from(commit.partition.0))
@@ -67,5 +84,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, commit: &Commit) ->
     Ok(())
 }
 
-lease_store!(SqliteStore, Sqlite, writer, "BEGIN IMMEDIATE", "");
+lease_store!(SqliteStore, Sqlite, writer, "BEGIN IMMEDIATE", "", "");
 charge_store!(SqliteStore, writer, "BEGIN IMMEDIATE");
+repeat_store!(SqliteStore, writer, "BEGIN IMMEDIATE");
+
+/// Whoever writes has the file for itself.
+const POSITIONS_LOCKED: &str = "SELECT 1";

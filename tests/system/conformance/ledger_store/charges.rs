@@ -69,7 +69,7 @@ pub(super) async fn a_price_is_set_aside_until_its_event_posts(stage: Stage) {
         too_little("0.000000000001", "5.000000000001")
     );
 
-    stage.apply(HERE, &[charge.1.clone()]).await;
+    stage.apply(HERE, std::slice::from_ref(&charge.1)).await;
     assert_eq!(held(&stage, account).await, [funds("2.000000000001", 100), funds("2.000000000001", 0), Funds::ZERO]);
     stage.apply(HERE, &[leased(account, 1, lease_id(1), 0, 2_000_000)]).await;
     assert_eq!(held(&stage, account).await, [funds("0.000000000001", 100), funds("0.000000000001", 0), Funds::ZERO]);

@@ -36,6 +36,7 @@ pub(super) fn empty(partition: PartitionId, from: u64, next: u64) -> Commit {
         quarantined: vec![],
         invoices: vec![],
         draws: Vec::new(),
+        repeats: Vec::new(),
     }
 }
 

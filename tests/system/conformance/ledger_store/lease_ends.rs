@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounting::lease::Refused;
+use ledger::store::{AFTER_ALL, Leased};
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
 use schemas::{Offset, PartitionId, Timestamp};
 use sqlx::{PgPool, query};
 use tokio::time::sleep;
 
 use super::events::{grant, leased, open, usd};
-use super::leases::{HERE, closing, funds, gateway_id, held, lease_id, leases, opening, renewed, rich, run_id};
+use super::leases::{HERE, closing, funds, gateway_id, held, lease_id, leases, opening, renewed, rich, run_id, send};
 use super::stage::{Stage, account_in};
 
 /// Run 100 of gateway 1 says that the runs before it are over.
@@ -77,6 +79,37 @@ pub(super) async fn a_dead_runs_leases_end_at_once_where_it_is_folded_that_far(s
     assert_eq!(held(&stage, account).await, [funds("5.000000000001", 1_000), funds("0.5", 50), Funds::ZERO]);
     assert_eq!(held(&stage, other).await, [funds("5.000000000001", 1_000), Funds::ZERO, Funds::ZERO]);
     assert!(leases(&stage).await[0].contains(" open -1 "));
+}
+
+/// A message that opens a lease may be heard when its run is over, and has been said to be: nobody would ever end that lease.
+pub(super) async fn a_run_that_is_over_opens_no_lease(stage: Stage) {
+    let account = rich(&stage, 0).await;
+    let of_run = |run, lease| {
+        let request = opening(account, lease, funds("1", 0));
+        LeaseRequest { gateway_id: gateway_id(1), run_id: run_id(run), ..request }
+    };
+    let open = renewed(&stage, &of_run(99, 1)).await.0;
+    assert_eq!(end(&stage, &restarted(), &[]).await, 0);
+    assert_eq!(send(&stage, &of_run(99, 2)).await, Leased::Refused(Refused::Unknown, None));
+    assert_eq!(held(&stage, account).await[1], funds("1", 0));
+    // What is open already is spent from until it ends.
+    let more = LeaseRequest { seq: 2, ceiling: open.granted, need: funds("2", 0), ..of_run(99, 1) };
+    assert_eq!(renewed(&stage, &more).await.0.granted, funds("2", 0));
+    for (run, lease, granted) in [(100, 3, "3"), (101, 4, "4")] {
+        renewed(&stage, &of_run(run, lease)).await;
+        assert_eq!(held(&stage, account).await[1], funds(granted, 0));
+    }
+    // Said late, by a run before: nothing goes back.
+    assert_eq!(end(&stage, &CloseLeases { run_id: run_id(98), ..restarted() }, &[]).await, 0);
+    assert_eq!(send(&stage, &of_run(99, 5)).await, Leased::Refused(Refused::Unknown, None));
+    // Another gateway's runs are others.
+    renewed(&stage, &LeaseRequest { gateway_id: gateway_id(2), ..of_run(7, 6) }).await;
+    // A reset forgets none of it. An operator who gives up a gateway's spool refuses none of its runs.
+    stage.store.reset().await.unwrap();
+    rich(&stage, 0).await;
+    assert_eq!(send(&stage, &of_run(99, 7)).await, Leased::Refused(Refused::Unknown, None));
+    assert_eq!(end(&stage, &CloseLeases { run_id: AFTER_ALL, ..restarted() }, &[(HERE, 3)]).await, 3);
+    renewed(&stage, &of_run(100, 8)).await;
 }
 
 /// A batch that is being committed when its end is asked for has not seen that leases end there, and no other may come.

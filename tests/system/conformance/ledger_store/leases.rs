@@ -40,6 +40,7 @@ pub(super) fn message(account_id: AccountId, lease: u128, seq: u64, spent: Funds
         need: Funds::ZERO,
         wish: Funds::ZERO,
         close: false,
+        requests: None,
     }
 }
 

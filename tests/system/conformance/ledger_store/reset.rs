@@ -41,6 +41,7 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         "answers",
         "contacts",
         "funds",
+        "gateway_runs",
         "invoices",
         "keys",
         "lease_floors",
@@ -52,6 +53,8 @@ pub(super) async fn a_reset_keeps_contacts_and_the_log_gives_the_rest_again(stag
         "postings",
         "quarantine",
         "renewals",
+        "repeated_charges",
+        "request_shares",
         "transfers",
     ];
     assert_eq!(own, known, "a new table is either made anew by a reset, or kept: say which");

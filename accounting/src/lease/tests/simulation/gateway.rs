@@ -24,6 +24,7 @@ pub(super) struct Held {
 
 /// A message to the ledger.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few messages are on their way at a time")]
 pub(super) enum Message {
     Lease { gateway: usize, run: u32, id: u32, request: LeaseRequest },
     Close { gateway: usize, run: u32 },
