@@ -36,6 +36,7 @@ const RATE: u32 = 200;
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Options {
     /// How often each proxy gets its turn in each part; the median counts.
     #[arg(long, default_value_t = 3)]

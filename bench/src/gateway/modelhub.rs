@@ -99,7 +99,8 @@ impl Installation {
         }
         installation.set("MODELHUB_KEY_PEPPER", "pepper-of-the-measurement".to_owned());
         installation.set("MODELHUB_LEDGER__SECRET", "secret-of-the-measurement".to_owned());
-        installation._engines = Some(Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse });
+        let engines = Engines { _kafka: kafka, _postgres: postgres, _clickhouse: clickhouse };
+        let mut installation = Self { _engines: Some(engines), ..installation };
         installation.asked = Some(ledger_proxy::start(&counted, ledger.clone()).await?);
         installation.start("ledger", pinned::OTHERS, &ledger).await;
         installation.start("projector", pinned::OTHERS, &projector).await;

@@ -119,11 +119,11 @@ mod tests {
         let slow = Arc::clone(&asked);
         let slow = tokio::spawn(async move { slow.answer(KEY, 60_000).await });
         yield_now().await;
-        advance(Duration::from_millis(999)).await;
+        advance(FRESH_FOR / 2).await;
         let shared = Arc::clone(&asked);
         let shared = tokio::spawn(async move { shared.answer(KEY, 0).await });
         yield_now().await;
-        advance(Duration::from_millis(1)).await;
+        advance(FRESH_FOR / 2).await;
         assert_eq!(asked.answer(KEY, 0).await, 2);
         assert!(asked.is_forgotten());
         assert_eq!((slow.await.unwrap(), shared.await.unwrap()), (1, 1));
