@@ -10,7 +10,7 @@ mod price;
 use schemas::Usd;
 use schemas::api::{Funds, LeaseRequest};
 
-pub use self::price::{due, price, set_aside};
+pub use self::price::{due, price, set_aside, tokens_count};
 
 /// Of what is left above a request's need, the share that one lease gets at most: the others have customers, too.
 const SHARE: u64 = 4;

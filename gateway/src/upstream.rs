@@ -277,6 +277,11 @@ impl UpstreamAnswer {
         self.content_at = Instant::now();
     }
 
+    /// Nobody listened to it for so long: that is none of its silence.
+    pub(crate) fn client_took(&mut self, time: Duration) {
+        self.content_at += time;
+    }
+
     /// The next bytes; `None` at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {

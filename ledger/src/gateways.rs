@@ -19,6 +19,8 @@ pub async fn close(store: &dyn Store, log: &dyn EventLog, close: &CloseLeases) -
         let detail = format!("{} is the ledger: what it has set aside ends when that is charged", GatewayId::LEDGER);
         return Err(Refusal::Invalid { field: "gateway".into(), detail }.into());
     }
+    // Before any of their leases is looked for: none is opened behind the back of who looks.
+    store.end_runs(close).await?;
     let mut ends = BTreeMap::new();
     for partition in store.partitions_of_runs(close).await? {
         let unavailable = |error| LedgerError::Unavailable(format!("where the log ends: {error}"));

@@ -97,6 +97,18 @@ pub enum Refusal {
         /// The account.
         account_id: crate::AccountId,
     },
+    /// Another run of the gateway, which is later by its id, has said that this one is over. Two processes on copies of one
+    /// spool folder, or an old copy of it that was put back.
+    #[error(
+        "run {run_id} of gateway {gateway_id} opens no leases: a later run has said that it is over. Is another process running \
+         on a copy of its spool folder? Else give this one a spool folder of its own"
+    )]
+    RunIsOver {
+        /// The gateway.
+        gateway_id: crate::GatewayId,
+        /// Its run.
+        run_id: crate::RunId,
+    },
     /// A message about a lease came after a later one. What the later one was told holds.
     #[error("message {seq} about lease {lease_id} came after message {last}")]
     StaleLease {

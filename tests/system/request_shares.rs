@@ -165,3 +165,14 @@ async fn several_gateways_run_as_many_at_once_as_the_plan_allows_and_one_can_hav
         assert_eq!(status.await.expect("an answer"), StatusCode::OK);
     }
 }
+
+/// One request at a time, by a balancer that takes the gateways in turn: each of them has had a share by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_at_a_time_is_never_too_many() {
+    let (_system, _others, clients, upstream) = three(Duration::ZERO, 60, 2).await;
+    for n in 0..30 {
+        let answer = request(&clients[n % 3]).await;
+        assert_eq!(answer.status, StatusCode::OK, "request {n}: {}", answer.body);
+    }
+    assert_eq!(upstream.most.load(Ordering::SeqCst), 1);
+}

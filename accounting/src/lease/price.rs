@@ -27,6 +27,11 @@ pub fn price(data: &EventData) -> Option<Usd> {
     price.is_positive().then_some(price)
 }
 
+/// Whether an event charges the less, the more plan tokens are left when it posts.
+pub fn tokens_count(data: &EventData) -> bool {
+    matches!(data, EventData::SubscriptionChanged(data) if matches!(data.change, SubscriptionChange::AtOnce(_)))
+}
+
 /// The most that an event takes of an account's credit for a plan's price, where no more plan tokens are used before it
 /// posts than `tokens_reserved`; `None` where it charges none.
 ///
@@ -57,13 +62,14 @@ fn back(state: &AccountState, subscription: SubscriptionId, switch: &PlanSwitch,
 /// The lease that sets `due` aside, all of it or nothing: a closed one, of which all is spent and waits to post. `own` is what
 /// the same event set aside before.
 ///
-/// All plan tokens that are left go with it: used by a request, they would lessen what comes back.
-pub fn set_aside(pool: &Pool, own: Option<&Lease>, due: Usd) -> Option<Lease> {
+/// Where `tokens_count`, all plan tokens that are left go with it: used by a request, they would lessen what comes back.
+pub fn set_aside(pool: &Pool, own: Option<&Lease>, due: Usd, tokens_count: bool) -> Option<Lease> {
     let free = pool.funds.less(pool.reserved_elsewhere);
     let before = own.copied().unwrap_or_default();
     if free.usd < due {
         return None;
     }
-    let granted = Funds { usd: due, plan_tokens: free.plan_tokens }.max(before.granted.min(free));
+    let plan_tokens = if tokens_count { free.plan_tokens } else { 0 };
+    let granted = Funds { usd: due, plan_tokens }.max(before.granted.min(free));
     Some(Lease { seq: before.seq, granted, spent: granted, posted: before.posted, closed: true })
 }

@@ -71,16 +71,20 @@ fn funds(amount: &str, plan_tokens: u64) -> Funds {
 fn all_of_a_price_is_set_aside_or_nothing() {
     let check = |has: Funds, elsewhere: Funds, own: Option<&Lease>, due: &str, expected: Option<Funds>| {
         let pool = Pool { funds: has, reserved_elsewhere: elsewhere };
-        let lease = set_aside(&pool, own, usd(due));
         let closed = |granted| Lease { granted, spent: granted, closed: true, ..Lease::default() };
-        assert_eq!(lease, expected.map(closed), "{pool:?} {due}");
+        assert_eq!(set_aside(&pool, own, usd(due), true), expected.map(closed), "{pool:?} {due}");
+        // Where they don't count, plan tokens stay free for requests.
+        let own = own.map(|own| closed(funds(&own.granted.usd.to_string(), 0)));
+        let expected = expected.map(|granted| closed(Funds { plan_tokens: 0, ..granted }));
+        assert_eq!(set_aside(&pool, own.as_ref(), usd(due), false), expected, "{pool:?} {due}");
     };
     check(funds("20", 100), funds("5", 30), None, "15", Some(funds("15", 70)));
     check(funds("20", 100), funds("5", 30), None, "15.000000000001", None);
     check(funds("20", 0), funds("21", 0), None, "0.000000000001", None);
     check(funds("20", 0), funds("21", 0), None, "0", Some(Funds::ZERO));
     // Again, at another price: no less than before.
-    let own = set_aside(&Pool { funds: funds("20", 100), reserved_elsewhere: Funds::ZERO }, None, usd("15")).unwrap();
+    let own =
+        set_aside(&Pool { funds: funds("20", 100), reserved_elsewhere: Funds::ZERO }, None, usd("15"), true).unwrap();
     check(funds("20", 100), Funds::ZERO, Some(&own), "12", Some(funds("15", 100)));
     check(funds("20", 100), Funds::ZERO, Some(&own), "17", Some(funds("17", 100)));
     assert_eq!(own.reserved(), funds("15", 100));

@@ -122,7 +122,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.account.limiter).ended();
+        let limits = self.account.limits();
+        let mut limiter = lock(&self.account.limiter);
+        limiter.ended();
+        let hoards = limiter.hoards(limits);
+        drop(limiter);
+        if hoards {
+            self.account.ask_in_background(Funds::ZERO);
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::ports::LedgerError;
 
 /// How long a request waits for the ledger to say whether it may be admitted.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long a request waits for what other gateways have of the requests at once and do not use.
+const ELSEWHERE_WITHIN: Duration = Duration::from_millis(2_500);
 /// How soon it asks again, where another message is on its way or an answer was of no use.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
@@ -31,13 +33,14 @@ impl Account {
         match self.try_admit(Instant::now()) {
             Ok(running) => Ok(running),
             Err(NotAdmitted::TooMany(refused)) => Err(Unadmitted::TooMany(refused)),
-            Err(NotAdmitted::NoShare) => self.admit_by_asking().await,
+            Err(NotAdmitted::NoShare | NotAdmitted::Elsewhere(_)) => self.admit_by_asking().await,
         }
     }
 
     async fn admit_by_asking(self: &Arc<Self>) -> Result<Running, Unadmitted> {
         let _waits = Waits::new(self);
-        let until = Instant::now() + ANSWER_WITHIN;
+        let since = Instant::now();
+        let until = since + ANSWER_WITHIN;
         let mut told = false;
         loop {
             let changed = self.changed.notified();
@@ -45,6 +48,17 @@ impl Account {
             match self.try_admit(now) {
                 Ok(running) => return Ok(running),
                 Err(NotAdmitted::TooMany(refused)) => return Err(Unadmitted::TooMany(refused)),
+                Err(NotAdmitted::Elsewhere(refused)) if now >= since + ELSEWHERE_WITHIN => {
+                    return Err(Unadmitted::TooMany(refused));
+                }
+                Err(NotAdmitted::Elsewhere(_)) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep(LOOK_AGAIN_AFTER) => {}
+                    }
+                    told = false;
+                    continue;
+                }
                 Err(NotAdmitted::NoShare) if now < until => {}
                 Err(NotAdmitted::NoShare) => {
                     let error = format!("no share of the account's requests within {ANSWER_WITHIN:?}");
@@ -78,7 +92,7 @@ impl Account {
     pub(crate) fn would_admit(&self, now: Instant) -> Result<(), TooMany> {
         let limits = self.limits();
         match lock(&self.limiter).check(now, limits) {
-            Err(NotAdmitted::TooMany(refused)) => Err(refused),
+            Err(NotAdmitted::TooMany(refused) | NotAdmitted::Elsewhere(refused)) => Err(refused),
             Err(NotAdmitted::NoShare) | Ok(()) => Ok(()),
         }
     }

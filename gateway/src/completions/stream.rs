@@ -179,9 +179,11 @@ async fn forward(source: &mut Source, relay: &mut Relay, sender: &BodySender) ->
         }
         match step {
             Some(Step::Send(bytes) | Step::Comment(bytes)) => {
+                let sending = Instant::now();
                 if sender.send(bytes).await.is_err() {
                     return End::ClientGone;
                 }
+                source.answer.client_took(sending.elapsed());
             }
             Some(Step::Nothing) => {}
             Some(Step::Done) => return End::Whole,

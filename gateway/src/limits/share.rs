@@ -16,6 +16,8 @@ const PART: u32 = 16;
 const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(1);
 /// However soon something may come back, the ledger is not asked more often.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// After refusals in a row the ledger is asked again later and later, up to 2⁴ times [`ASK_AGAIN_AFTER`].
+const MOST_DOUBLINGS: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Share {
@@ -25,6 +27,8 @@ pub(super) struct Share {
     /// What to have beyond what is used, so that requests need not wait.
     headroom: u32,
     refused: Option<Refused>,
+    /// Refusals since something was granted.
+    refusals: u32,
 }
 
 /// The ledger had less than was needed.
@@ -77,6 +81,11 @@ impl Share {
         self.most = self.most.min(used);
     }
 
+    /// Whether something of a small limit is not used, that others may need now.
+    pub(super) fn is_hoarding(&self, used: u32, limit: u32) -> bool {
+        limit < PART && self.most > used
+    }
+
     /// Whether the next requests might have to wait, and the ledger may have more.
     pub(super) fn is_low(&self, now: Instant, used: u32, limit: u32) -> bool {
         let most = limit.min(if self.others_want() { self.fair } else { u32::MAX });
@@ -115,10 +124,32 @@ impl Share {
         self.fair = share.fair.unwrap_or(u32::MAX);
         if share.most < claim.need {
             let ask_again_at = now + retry_after.clamp(ASK_AGAIN_AFTER, ASK_AGAIN_WITHIN);
-            self.refused = Some(Refused { ask_again_at, retry_at: now + retry_after.max(ASK_AGAIN_AFTER) });
+            self.refuse(ask_again_at, now + retry_after.max(ASK_AGAIN_AFTER));
         } else if claim.need > claim.keep {
             self.refused = None;
+            self.refusals = 0;
         }
+    }
+
+    /// As [`Share::granted`], of requests that run at once: nobody knows when one ends, and what others do not use comes
+    /// back soon.
+    pub(super) fn granted_at_once(
+        &mut self,
+        now: Instant,
+        claim: ShareClaim,
+        share: api::Share,
+        retry_after: Duration,
+    ) {
+        self.granted(now, claim, share, retry_after);
+        if share.most < claim.need {
+            let again = ASK_AGAIN_AFTER.saturating_mul(1 << self.refusals.min(MOST_DOUBLINGS));
+            self.refusals = self.refusals.saturating_add(1);
+            self.refuse(now + again, now + retry_after);
+        }
+    }
+
+    fn refuse(&mut self, ask_again_at: Instant, retry_at: Instant) {
+        self.refused = Some(Refused { ask_again_at, retry_at });
     }
 
     /// How long to wait, where the ledger refused more and need not be asked again yet.

@@ -15,6 +15,9 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 const NUDGE_EVERY: Duration = Duration::from_millis(20);
 /// A share that lasted so long is as large as it need be.
 const PACE: Duration = Duration::from_secs(1);
+/// An account that may make no more requests a minute can have a message for each: what it does not use at once is given back
+/// as soon as a request is over. Its next one may come to another gateway.
+const FEW_PER_MINUTE: u32 = 60;
 /// So long after the last answer the ledger has forgotten this gateway: `VALID` and `WINDOW` of `accounting::request_shares`.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(70);
 
@@ -23,6 +26,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(70);
 pub(crate) enum NotAdmitted {
     /// It came too soon.
     TooMany(TooMany),
+    /// Others have all that may run at once. What they do not use comes back soon.
+    Elsewhere(TooMany),
     /// The ledger has to be asked whether it did.
     NoShare,
 }
@@ -47,6 +52,8 @@ pub(crate) struct SharedLimiter {
     admitted: Option<Instant>,
     /// Requests that wait for an answer.
     waiting: u32,
+    /// Nothing of the requests at once is kept that is not used now.
+    gives_back: bool,
     /// The ledger knows that nothing is admitted, or will with the message that waits for its answer.
     rests: bool,
     nudged: Option<Instant>,
@@ -83,7 +90,7 @@ impl SharedLimiter {
         if !self.at_once.covers_one_more(self.own.running) {
             return Err(self.at_once.refused(now).map_or(NotAdmitted::NoShare, |after| {
                 let retry_after_seconds = seconds(after).max(1);
-                NotAdmitted::TooMany(TooMany::AtOnce { limit: limits.in_flight, retry_after_seconds })
+                NotAdmitted::Elsewhere(TooMany::AtOnce { limit: limits.in_flight, retry_after_seconds })
             }));
         }
         if !self.per_minute.covers_one_more(self.used()) {
@@ -99,6 +106,15 @@ impl SharedLimiter {
     pub(crate) fn ended(&mut self) {
         self.own.ended();
         self.at_once.left(1);
+    }
+
+    /// Whether other gateways should have now what nothing runs on here; the next message says so.
+    pub(crate) fn hoards(&mut self, limits: Limits) -> bool {
+        self.gives_back = limits.per_minute <= FEW_PER_MINUTE
+            && self.asked.is_none()
+            && self.waiting == 0
+            && self.at_once.is_hoarding(self.own.running, limits.in_flight);
+        self.gives_back
     }
 
     /// A request waits for the ledger's answer, or does so no longer.
@@ -148,7 +164,8 @@ impl SharedLimiter {
         let (per_minute, at_once) = if self.rests {
             (self.per_minute.rest(used), self.at_once.rest(running))
         } else {
-            let (waiting, taken, peak) = (self.waiting, self.taken, self.peak.saturating_sub(running));
+            let (waiting, taken) = (self.waiting, self.taken);
+            let peak = if std::mem::take(&mut self.gives_back) { 0 } else { self.peak.saturating_sub(running) };
             let minute = Use { used, waiting, taken, lasted, limit: limits.per_minute };
             let running = Use { used: running, waiting, taken: peak, lasted, limit: limits.in_flight };
             (self.per_minute.ask(minute), self.at_once.ask(running))
@@ -175,7 +192,12 @@ impl SharedLimiter {
         self.peak = self.own.running;
         self.until = sent.checked_add(millis(grant.valid_ms));
         self.per_minute.granted(now, message.per_minute, grant.per_minute, millis(grant.retry_after_ms));
-        self.at_once.granted(now, message.at_once, grant.at_once, Duration::from_secs(super::IN_FLIGHT_RETRY_SECONDS));
+        self.at_once.granted_at_once(
+            now,
+            message.at_once,
+            grant.at_once,
+            Duration::from_secs(super::IN_FLIGHT_RETRY_SECONDS),
+        );
     }
 
     fn forget(&mut self, now: Instant) {

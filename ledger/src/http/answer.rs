@@ -65,7 +65,9 @@ impl IntoResponse for Failure {
                     Refusal::UnknownAccount { .. } | Refusal::UnknownInvoice { .. } | Refusal::UnknownLease { .. } => {
                         StatusCode::NOT_FOUND
                     }
-                    Refusal::EmailTaken { .. } | Refusal::StaleLease { .. } => StatusCode::CONFLICT,
+                    Refusal::EmailTaken { .. } | Refusal::StaleLease { .. } | Refusal::RunIsOver { .. } => {
+                        StatusCode::CONFLICT
+                    }
                     Refusal::CreditTooLow { .. } | Refusal::CreditReserved { .. } => StatusCode::PAYMENT_REQUIRED,
                     Refusal::UnknownPlan { .. } | Refusal::KeyLimit { .. } | Refusal::Invalid { .. } => {
                         StatusCode::UNPROCESSABLE_ENTITY

@@ -16,7 +16,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(10);
 impl Ledger {
     /// Carries out a gateway's message about its lease.
     pub async fn lease(&self, request: LeaseRequest) -> Result<LeaseGrant, LedgerError> {
-        let LeaseRequest { account_id, lease_id, gateway_id, seq, wish, .. } = request;
+        let LeaseRequest { account_id, lease_id, gateway_id, run_id, seq, wish, .. } = request;
         if gateway_id == GatewayId::LEDGER {
             let detail = format!("{gateway_id} is the ledger itself, and no gateway");
             return Err(Refusal::Invalid { field: "gateway_id".into(), detail }.into());
@@ -38,6 +38,7 @@ impl Ledger {
                 Err(Refusal::StaleLease { lease_id, seq, last: last.unwrap_or(0) }.into())
             }
             Leased::Refused(Refused::Unknown, _) => Err(Refusal::UnknownLease { lease_id, account_id }.into()),
+            Leased::RunIsOver => Err(Refusal::RunIsOver { gateway_id, run_id }.into()),
             Leased::Refused(Refused::Impossible, _) => {
                 let detail = format!("lease {lease_id} speaks of more than it was granted, or contradicts itself");
                 Err(Refusal::Invalid { field: "lease".into(), detail }.into())

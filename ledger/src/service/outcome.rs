@@ -44,24 +44,8 @@ impl Ledger {
         data: EventData,
         field: &str,
     ) -> Result<Posted, LedgerError> {
-        let record = self.event(id, account, data).encode();
-        let record = record.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        self.post_record(id, account, record, field).await
-    }
-
-    /// An event of now.
-    pub(super) fn event(&self, id: EventId, account: AccountId, data: EventData) -> Event {
-        Event { id, source: SOURCE.into(), subject: account, time: self.parts.outside.now(), data }
-    }
-
-    /// As [`Ledger::post`], of an event that is encoded already.
-    pub(super) async fn post_record(
-        &self,
-        id: EventId,
-        account: AccountId,
-        record: Vec<u8>,
-        field: &str,
-    ) -> Result<Posted, LedgerError> {
+        let event = self.event(id, account, data);
+        let record = event.encode().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         let position = self.append(account, record).await?;
         self.wait_until_applied(position, self.parts.apply_timeout).await?;
         match self.parts.store.fate(id, position).await? {
@@ -78,6 +62,11 @@ impl Ledger {
                 "event {id} at {position} was applied, but the ledger's store knows nothing of it; run `modelhub audit`"
             ))),
         }
+    }
+
+    /// An event of now.
+    pub(super) fn event(&self, id: EventId, account: AccountId, data: EventData) -> Event {
+        Event { id, source: SOURCE.into(), subject: account, time: self.parts.outside.now(), data }
     }
 
     async fn append(&self, account: AccountId, record: Vec<u8>) -> Result<Position, LedgerError> {

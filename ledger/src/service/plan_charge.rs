@@ -1,23 +1,24 @@
 //! Events that charge a plan's price: what that takes of the account's credit is set aside first, beside what leases
 //! reserve, so that nothing which gateways were granted is charged twice (I8).
 //!
-//! An event's record is kept with what it sets aside until it is known what became of it. Whoever stops in between leaves
-//! both, and the next ledger that looks appends the record again: an event posts once, so it does not matter how far the
-//! first one got. What is set aside is never given back by a clock.
+//! Whoever stops in between leaves what it set aside. An append begins soon after that, or never, and a log takes a record
+//! within its own time, or never; so after [`LONG`] the event is in the log, or never will be. Once that log is folded, what is
+//! left is given back. Nothing is appended for somebody else: whether a price is due, and paid for, is decided anew.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use accounting::lease;
 use schemas::api::Refusal;
 use schemas::{AccountId, EventData, EventId, Timestamp};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::outcome::Posted;
 use super::{Ledger, LedgerError};
 use crate::store::{PlanCharge, SetAside};
 
-/// How long nobody else asks what became of an event that a price was set aside for. Earlier would only append it twice.
-const ASK_AFTER: Duration = Duration::from_mins(1);
+/// The longest time from setting a price aside to the begin of its event's append.
+const FENCE: Duration = Duration::from_secs(30);
+/// Twice as long as [`FENCE`] and an append to the brokers (30 s) take at most.
+const LONG: Duration = Duration::from_mins(2);
 
 /// Events that are asked about at once.
 const AT_ONCE: u32 = 100;
@@ -27,7 +28,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Refusal::CreditReserved`] where running requests were granted too much of the account's credit: nothing is
-    /// appended. Otherwise as [`Ledger::post`]; where it is not known whether the event is appended, it is later.
+    /// appended. Otherwise as [`Ledger::post`]; where it is not known whether the event is appended, its price stays set aside
+    /// until it is.
     pub(super) async fn post_charge(
         &self,
         id: EventId,
@@ -35,12 +37,8 @@ impl Ledger {
         data: EventData,
         field: &str,
     ) -> Result<Posted, LedgerError> {
-        if lease::price(&data).is_none() {
-            return self.post(id, account, data, field).await;
-        }
-        let event = self.event(id, account, data);
-        let record = event.encode().map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        match self.parts.store.set_aside(&event, &record, self.parts.outside.now()).await? {
+        let (event, began) = (self.event(id, account, data), Instant::now());
+        match self.parts.store.set_aside(&event, self.parts.outside.now()).await? {
             SetAside::Done => {}
             SetAside::TooLittle { due, credit, reserved } => {
                 let refusal = Refusal::CreditReserved { due_usd: due, credit_usd: credit, reserved_usd: reserved };
@@ -53,21 +51,13 @@ impl Ledger {
                 return Err(LedgerError::Unavailable(why.into()));
             }
         }
-        self.settle(id, account, record, field).await
-    }
-
-    /// Appends the record, and gives back what was set aside for it once that is of no more use.
-    async fn settle(
-        &self,
-        id: EventId,
-        account: AccountId,
-        record: Vec<u8>,
-        field: &str,
-    ) -> Result<Posted, LedgerError> {
-        match self.post_record(id, account, record, field).await {
-            // Nobody knows whether it is in the log, or when it posts.
+        if began.elapsed() > FENCE {
+            let why = format!("more than {} s have passed since the plan's price was set aside", FENCE.as_secs());
+            return Err(LedgerError::Unavailable(why));
+        }
+        match self.post(id, account, event.data, field).await {
             Err(error @ (LedgerError::NotYetApplied { .. } | LedgerError::Unavailable(_))) => {
-                warn!(event = %id, %account, %error, "a plan's price stays set aside until its event is known to be applied");
+                warn!(event = %id, %account, %error, "a plan's price stays set aside until it is known what became of it");
                 Err(error)
             }
             known => {
@@ -79,29 +69,26 @@ impl Ledger {
         }
     }
 
-    /// Finds out what became of events whose price was set aside a while ago; how many were left. Those whose ledger died
-    /// before it appended them post now.
+    /// What was set aside before then has its event in the log by now, if ever.
+    pub(super) fn long_ago(&self) -> Timestamp {
+        let long = i64::try_from(LONG.as_micros()).unwrap_or(i64::MAX);
+        Timestamp::from_micros(self.parts.outside.now().as_micros().saturating_sub(long))
+    }
+
+    /// Gives back what was set aside before `long_ago` and is still there; how often. Right only where all is folded that was
+    /// in the log at [`Ledger::long_ago`] or later.
     ///
     /// # Errors
-    /// The store can't be reached. The trouble of a single event is logged, and holds up no other.
-    pub(super) async fn settle_left_charges(&self) -> Result<u64, LedgerError> {
-        let ask_after = i64::try_from(ASK_AFTER.as_micros()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_micros(self.parts.outside.now().as_micros().saturating_sub(ask_after));
-        let left = self.parts.store.charges_before(before, AT_ONCE).await?;
-        let count = left.len() as u64;
-        for PlanCharge { event_id, account_id, record } in left {
-            if self.parts.store.posted(event_id).await?.is_some() {
-                self.parts.store.release_charge(event_id, account_id).await?;
-                continue;
-            }
-            let _turn = self.turn(account_id).await;
-            match self.settle(event_id, account_id, record, "subscription").await {
-                Ok(_) => {
-                    info!(event = %event_id, account = %account_id, "a plan's price that was set aside is charged");
+    /// The store can't tell what is left. The trouble of a single event is logged, and holds up no other.
+    pub(super) async fn release_left_charges(&self, long_ago: Timestamp) -> Result<u64, LedgerError> {
+        let mut count = 0;
+        for PlanCharge { event_id, account_id } in self.parts.store.charges_before(long_ago, AT_ONCE).await? {
+            match self.parts.store.release_charge(event_id, account_id).await {
+                Ok(()) => {
+                    count += 1;
+                    warn!(event = %event_id, account = %account_id, "what was set aside for a plan's price is given back");
                 }
-                Err(error) => {
-                    warn!(event = %event_id, account = %account_id, %error, "a plan's price that was set aside");
-                }
+                Err(error) => warn!(event = %event_id, account = %account_id, %error, "what was set aside stays so"),
             }
         }
         Ok(count)

@@ -61,11 +61,12 @@ impl Renewals {
     /// Looks again and again until `stop`. What is appended then is waited for.
     pub async fn run(&self, stop: CancellationToken) {
         loop {
+            let long_ago = self.ledger.long_ago();
             // What a ledger that is behind believes to be due was perhaps renewed long ago.
             match stop.run_until_cancelled(self.ledger.catch_up()).await {
                 None => return,
                 Some(Ok(())) => {
-                    if let Err(error) = self.ledger.settle_left_charges().await {
+                    if let Err(error) = self.ledger.release_left_charges(long_ago).await {
                         warn!(%error, "which plans' prices are set aside could not be looked up; trying again");
                     }
                     if let Err(error) = self.ledger.settle_repeats().await {

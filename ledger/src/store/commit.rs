@@ -146,7 +146,7 @@ impl Commit {
         for (entry, record) in folded.entries.into_iter().zip(&batch.records) {
             commit.entry(entry, &record.payload);
         }
-        commit.draws = sum_of_draws(commit.draws)?;
+        commit.draws = sum_of_draws(commit.draws);
         Some(commit)
     }
 
@@ -221,14 +221,15 @@ impl Commit {
     }
 }
 
-/// One row a lease and account; `None` beyond exact money.
-fn sum_of_draws(draws: Vec<Draw>) -> Option<Vec<Draw>> {
+/// One row a lease and account; all that a lease has where that is beyond exact money.
+fn sum_of_draws(draws: Vec<Draw>) -> Vec<Draw> {
+    let all = Funds { usd: Usd::from_pico(i64::MAX), plan_tokens: u64::MAX };
     let mut sums: BTreeMap<(LeaseId, AccountId), Funds> = BTreeMap::new();
     for draw in draws {
         let sum = sums.entry((draw.lease_id, draw.account_id)).or_default();
-        *sum = sum.plus(draw.funds)?;
+        *sum = sum.plus(draw.funds).unwrap_or(all);
     }
-    Some(sums.into_iter().map(|((lease_id, account_id), funds)| Draw { lease_id, account_id, funds }).collect())
+    sums.into_iter().map(|((lease_id, account_id), funds)| Draw { lease_id, account_id, funds }).collect()
 }
 
 impl QuarantineRow {

@@ -48,6 +48,8 @@ pub enum Leased {
     },
     /// It must not change anything.
     Refused(Refused, Option<u64>),
+    /// A later run of its gateway has said that this one is over: it opens no leases any more.
+    RunIsOver,
     /// No such account.
     NoAccount,
     /// What the account has is not known again yet: the store is being folded anew.
@@ -96,10 +98,14 @@ pub trait LeaseStore {
     /// account's requests) and keeps the decision, in one transaction.
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Leased, StoreError>;
 
+    /// Lets no run of a gateway before the one named open a lease any more. Where none is named, all may.
+    async fn end_runs(&self, close: &CloseLeases) -> Result<(), StoreError>;
+
     /// The partitions of the leases that runs of a gateway before the one named have left.
     async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError>;
 
-    /// Lets those leases end once their partition is folded up to where the log ends; returns how many they are.
+    /// Lets those runs end, and their leases once their partition is folded up to where the log ends; returns how many leases
+    /// they are.
     async fn end_leases(&self, close: &CloseLeases, ends: &BTreeMap<PartitionId, Offset>) -> Result<u64, StoreError>;
 
     /// Makes sure that nothing is granted in a partition of which nothing is folded before it is folded up to here, where the

@@ -58,7 +58,7 @@ impl World {
                 }
                 return Ok(());
             }
-            Err(NotAdmitted::TooMany(refused)) => return Err(refused),
+            Err(NotAdmitted::TooMany(refused) | NotAdmitted::Elsewhere(refused)) => return Err(refused),
             Err(NotAdmitted::NoShare) => {}
         }
         self.gateways[gateway].waits(true);
@@ -67,7 +67,7 @@ impl World {
         self.gateways[gateway].waits(false);
         match admitted {
             Ok(_) => Ok(()),
-            Err(NotAdmitted::TooMany(refused)) => Err(refused),
+            Err(NotAdmitted::TooMany(refused) | NotAdmitted::Elsewhere(refused)) => Err(refused),
             Err(NotAdmitted::NoShare) => panic!("neither admitted nor refused"),
         }
     }

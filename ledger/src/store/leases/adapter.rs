@@ -25,7 +25,7 @@ macro_rules! lease_store {
                 ghosts.execute(&mut *transaction).await.map_err(failed)?;
                 let (own, others) = open(&mut transaction, account, request.lease_id).await?;
                 if own.is_none() && is_over(&mut transaction, request).await? {
-                    return Ok(Leased::Refused(Refused::Unknown, None));
+                    return Ok(Leased::RunIsOver);
                 }
                 let (reserved_elsewhere, idle_elsewhere) = leases::sum_up(&others)?;
                 let pool = Pool { funds: funds.has, reserved_elsewhere };
@@ -52,6 +52,14 @@ macro_rules! lease_store {
                 Ok(Leased::Renewed { lease, free, idle_elsewhere, account, requests })
             }
 
+            async fn end_runs(&self, close: &CloseLeases) -> Result<(), StoreError> {
+                if close.run_id == leases::AFTER_ALL {
+                    return Ok(());
+                }
+                let raise = query(leases::RAISE).bind(close.gateway_id.0).bind(close.run_id.0);
+                raise.execute(&self.$pool).await.map(drop).map_err(failed)
+            }
+
             async fn partitions_of_runs(&self, close: &CloseLeases) -> Result<Vec<PartitionId>, StoreError> {
                 let partitions = query_scalar(leases::PARTITIONS_OF_RUNS).bind(close.gateway_id.0).bind(close.run_id.0);
                 let partitions: Vec<i64> = partitions.fetch_all(&self.$pool).await.map_err(failed)?;
@@ -63,11 +71,7 @@ macro_rules! lease_store {
                 close: &CloseLeases,
                 ends: &BTreeMap<PartitionId, Offset>,
             ) -> Result<u64, StoreError> {
-                // Before any of them is looked for: none is opened behind the back of who looks.
-                if close.run_id != leases::AFTER_ALL {
-                    let raise = query(leases::RAISE).bind(close.gateway_id.0).bind(close.run_id.0);
-                    raise.execute(&self.$pool).await.map_err(failed)?;
-                }
+                self.end_runs(close).await?;
                 let mut ended = 0;
                 for (partition, end) in ends {
                     ended += end_in(&self.$pool, close, *partition, *end).await?;

@@ -35,16 +35,14 @@ pub struct PlanCharge {
     pub event_id: EventId,
     /// Whose price it charges.
     pub account_id: AccountId,
-    /// The event, as it is to be appended.
-    pub record: Vec<u8>,
 }
 
 /// Prices set aside: kept by a reset, as leases are.
 #[async_trait]
 pub trait ChargeStore {
-    /// Sets aside what `event`, encoded as `record`, takes of its account for a plan's price: all of it, or nothing. Done
-    /// again for the same event, it is set aside once.
-    async fn set_aside(&self, event: &Event, record: &[u8], now: Timestamp) -> Result<SetAside, StoreError>;
+    /// Sets aside what `event` takes of its account for a plan's price: all of it, or nothing. Done again for the same event,
+    /// it is set aside once.
+    async fn set_aside(&self, event: &Event, now: Timestamp) -> Result<SetAside, StoreError>;
 
     /// Gives back what is left of what was set aside for an event, and forgets the event. Right only when its record is
     /// folded, or can't ever be appended.
@@ -55,7 +53,7 @@ pub trait ChargeStore {
 }
 
 pub(in crate::store) const SET_ASIDE: &str = "\
-    INSERT INTO plan_charges (event_id, account_id, record, set_aside_at) VALUES ($1, $2, $3, $4)
+    INSERT INTO plan_charges (event_id, account_id, set_aside_at) VALUES ($1, $2, $3)
     ON CONFLICT (event_id) DO UPDATE SET set_aside_at = excluded.set_aside_at";
 
 pub(in crate::store) const RELEASE: &str = "DELETE FROM plan_charges WHERE event_id = $1";
@@ -64,20 +62,19 @@ pub(in crate::store) const RELEASE_LEASE: &str =
     "DELETE FROM leases WHERE lease_id = $1 AND account_id = $2 AND gateway_id = $3";
 
 pub(in crate::store) const CHARGES_BEFORE: &str = "\
-    SELECT event_id, account_id, record FROM plan_charges WHERE set_aside_at < $1 ORDER BY set_aside_at, event_id LIMIT $2";
+    SELECT event_id, account_id FROM plan_charges WHERE set_aside_at < $1 ORDER BY set_aside_at, event_id LIMIT $2";
 
 /// A row of `plan_charges`.
 #[derive(FromRow)]
 pub(in crate::store) struct ChargeRow {
     event_id: Uuid,
     account_id: Uuid,
-    record: Vec<u8>,
 }
 
 impl ChargeRow {
     pub(in crate::store) fn read(self) -> PlanCharge {
-        let Self { event_id, account_id, record } = self;
-        PlanCharge { event_id: EventId(event_id), account_id: AccountId(account_id), record }
+        let Self { event_id, account_id } = self;
+        PlanCharge { event_id: EventId(event_id), account_id: AccountId(account_id) }
     }
 }
 
@@ -87,7 +84,7 @@ macro_rules! charge_store {
     ($store:ty, $pool:ident, $begin:literal) => {
         #[async_trait::async_trait]
         impl ChargeStore for $store {
-            async fn set_aside(&self, event: &Event, record: &[u8], now: Timestamp) -> Result<SetAside, StoreError> {
+            async fn set_aside(&self, event: &Event, now: Timestamp) -> Result<SetAside, StoreError> {
                 if price(&event.data).is_none() {
                     return Ok(SetAside::Done);
                 }
@@ -103,7 +100,7 @@ macro_rules! charge_store {
                 let (reserved_elsewhere, _) = leases::sum_up(&others)?;
                 let due = due(&stored.state, &event.data, reserved_elsewhere.plan_tokens).ok_or_else(leases::beyond)?;
                 let pool = Pool { funds: funds.has, reserved_elsewhere };
-                let Some(lease) = set_aside(&pool, own.as_ref(), due) else {
+                let Some(lease) = set_aside(&pool, own.as_ref(), due, tokens_count(&event.data)) else {
                     return Ok(SetAside::TooLittle { due, credit: funds.has.usd, reserved: reserved_elsewhere.usd });
                 };
                 let of_ledger = LeaseRequest {
@@ -123,8 +120,7 @@ macro_rules! charge_store {
                     let why = format!("event {} has the id of another account's lease", event.id);
                     return Err(StoreError::unavailable("set a plan's price aside", why));
                 }
-                let noted =
-                    query(leases::SET_ASIDE).bind(event.id.0).bind(account.0).bind(record).bind(now.as_micros());
+                let noted = query(leases::SET_ASIDE).bind(event.id.0).bind(account.0).bind(now.as_micros());
                 noted.execute(&mut *transaction).await.map_err(failed)?;
                 let reserved = reserved_elsewhere.plus(lease.reserved()).ok_or_else(leases::beyond)?;
                 reserve(&mut transaction, account, reserved, funds.short.min(reserved.less(funds.has))).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
+use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside, tokens_count};
 use accounting::request_shares::RequestShares;
 use rust_decimal::Decimal;
 use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use accounting::AccountState;
-use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside};
+use accounting::lease::{Lease, Pool, Refused, due, free, price, renew, set_aside, tokens_count};
 use accounting::request_shares::RequestShares;
 use schemas::api::{CloseLeases, Funds, LeaseRequest, ShareGrant, ShareRequest};
 use schemas::{AccountId, Event, EventId, GatewayId, LeaseId, Offset, PartitionId, RunId, Timestamp, Usd};

@@ -35,8 +35,8 @@ async fn with_credit(stage: &Stage, n: usize) -> AccountId {
     account
 }
 
-async fn set_aside(stage: &Stage, (event, record): &(Event, Vec<u8>), at: i64) -> SetAside {
-    stage.store.set_aside(event, record, Timestamp::from_micros(at)).await.unwrap()
+async fn set_aside(stage: &Stage, (event, _): &(Event, Vec<u8>), at: i64) -> SetAside {
+    stage.store.set_aside(event, Timestamp::from_micros(at)).await.unwrap()
 }
 
 fn too_little(due: &str, reserved: &str) -> SetAside {
@@ -60,7 +60,7 @@ pub(super) async fn a_price_is_set_aside_until_its_event_posts(stage: Stage) {
         assert_eq!(set_aside(&stage, &charge, at).await, SetAside::Done, "once, however often");
         assert_eq!(held(&stage, account).await, [all, all, Funds::ZERO]);
     }
-    let expected = PlanCharge { event_id: event_id(900), account_id: account, record: charge.1.clone() };
+    let expected = PlanCharge { event_id: event_id(900), account_id: account };
     assert_eq!((left(&stage, 20).await, left(&stage, 21).await), (vec![], vec![expected]));
     let more = LeaseRequest { need: all, ..message(account, 1, 3, Funds::ZERO, funds("2.000000000001", 0)) };
     assert_eq!(renewed(&stage, &more).await.0.granted, funds("2.000000000001", 0), "nothing of the price is granted");

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounting::lease::Refused;
 use ledger::store::{AFTER_ALL, Leased};
 use schemas::api::{CloseLeases, Funds, LeaseRequest};
 use schemas::{Offset, PartitionId, Timestamp};
@@ -90,7 +89,7 @@ pub(super) async fn a_run_that_is_over_opens_no_lease(stage: Stage) {
     };
     let open = renewed(&stage, &of_run(99, 1)).await.0;
     assert_eq!(end(&stage, &restarted(), &[]).await, 0);
-    assert_eq!(send(&stage, &of_run(99, 2)).await, Leased::Refused(Refused::Unknown, None));
+    assert_eq!(send(&stage, &of_run(99, 2)).await, Leased::RunIsOver);
     assert_eq!(held(&stage, account).await[1], funds("1", 0));
     // What is open already is spent from until it ends.
     let more = LeaseRequest { seq: 2, ceiling: open.granted, need: funds("2", 0), ..of_run(99, 1) };
@@ -101,13 +100,13 @@ pub(super) async fn a_run_that_is_over_opens_no_lease(stage: Stage) {
     }
     // Said late, by a run before: nothing goes back.
     assert_eq!(end(&stage, &CloseLeases { run_id: run_id(98), ..restarted() }, &[]).await, 0);
-    assert_eq!(send(&stage, &of_run(99, 5)).await, Leased::Refused(Refused::Unknown, None));
+    assert_eq!(send(&stage, &of_run(99, 5)).await, Leased::RunIsOver);
     // Another gateway's runs are others.
     renewed(&stage, &LeaseRequest { gateway_id: gateway_id(2), ..of_run(7, 6) }).await;
     // A reset forgets none of it. An operator who gives up a gateway's spool refuses none of its runs.
     stage.store.reset().await.unwrap();
     rich(&stage, 0).await;
-    assert_eq!(send(&stage, &of_run(99, 7)).await, Leased::Refused(Refused::Unknown, None));
+    assert_eq!(send(&stage, &of_run(99, 7)).await, Leased::RunIsOver);
     assert_eq!(end(&stage, &CloseLeases { run_id: AFTER_ALL, ..restarted() }, &[(HERE, 3)]).await, 3);
     renewed(&stage, &of_run(100, 8)).await;
 }
