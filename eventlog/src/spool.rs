@@ -207,6 +207,7 @@ impl Spool {
             newest: recovered.newest,
             next_number: recovered.next_number,
             reserved: 0,
+            running: 0,
             broken: None,
             stuck: None,
             waiting: Waiting::of(left, recovered.newest, Instant::now()),

@@ -48,6 +48,8 @@ pub(super) struct Room {
     pub(super) next_number: u64,
     /// Set aside for admitted requests.
     pub(super) reserved: u64,
+    /// How many those are.
+    pub(super) running: usize,
     /// When and why the last write failed, until one succeeds: nothing is admitted.
     pub(super) broken: Option<(Instant, NoRoom)>,
     /// When and why the last growth failed: what room there is can be used up.
@@ -103,6 +105,7 @@ impl Room {
         }
         if bytes <= self.free() {
             self.reserved += bytes;
+            self.running += 1;
             return Ok(());
         }
         if !self.may_grow() {
@@ -132,5 +135,6 @@ impl Room {
 
     pub(super) fn release(&mut self, bytes: u64) {
         self.reserved = self.reserved.saturating_sub(bytes);
+        self.running = self.running.saturating_sub(1);
     }
 }

@@ -23,6 +23,11 @@ use crate::Record;
 /// The most records, and about the most bytes, in one write.
 const GROUP: usize = 4_096;
 const GROUP_BYTES: usize = 1 << 20;
+/// Where at least so many requests run beside those that wait for a write,
+const MANY: usize = 8;
+/// a write waits so long for more to share it: each write has its own cost, and a `fdatasync` for every one of many requests is most
+/// of what they take. One request alone never waits.
+const GATHER: Duration = Duration::from_millis(1);
 /// Between two tries.
 const PACE: Duration = Duration::from_millis(250);
 
@@ -56,6 +61,10 @@ impl Writer {
     pub(super) fn run(self, mut queue: mpsc::UnboundedReceiver<Append>) {
         let mut group = Vec::with_capacity(GROUP);
         while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+            if others_may_share(self.shared.room().running, group.len()) {
+                std::thread::sleep(GATHER);
+                group.extend(std::iter::from_fn(|| queue.try_recv().ok()).take(GROUP));
+            }
             self.serve(group.drain(..).collect());
         }
     }
@@ -155,4 +164,26 @@ impl Writer {
     }
 }
 
+/// Whether requests run whose records may come while a write with `waiting` records waits. Those count as running, too.
+fn others_may_share(running: usize, waiting: usize) -> bool {
+    running.saturating_sub(waiting) >= MANY
+}
+
 const _: () = assert!(HEADER_BYTES as u64 + frame::MAX_FRAME_BYTES < 256 << 10, "a record fits every segment");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_waits_only_where_many_others_run() {
+        let check =
+            |running, waiting, waits| assert_eq!(others_may_share(running, waiting), waits, "{running} {waiting}");
+        check(1, 1, false);
+        check(MANY, 1, false);
+        check(MANY + 1, 1, true);
+        check(2 * MANY, MANY + 1, false);
+        check(2 * MANY, MANY, true);
+        check(0, 1, false);
+    }
+}
