@@ -12,8 +12,9 @@ use schemas::{TokenCounts, Usd};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::MAX_BODY_BYTES;
+use super::decide::{Decision, decide, may_use, model, prompt_bound, too_many};
 use super::request::CompletionRequest;
-use super::{Decision, MAX_BODY_BYTES, decide, may_use, model, prompt_bound, too_many};
 use crate::accounts::Caller;
 use crate::app::App;
 use crate::body;

@@ -100,7 +100,7 @@ impl Faults for Switch {
 }
 
 pub(super) fn config() -> Config {
-    let (try_again, give_up) = (Duration::from_millis(20), Duration::from_secs(2));
+    let (try_again, give_up) = (Duration::from_millis(20), Duration::from_secs(8));
     Config { max_bytes: MIN_BYTES, try_again, give_up }
 }
 

@@ -33,20 +33,29 @@ fn gateway_id() -> GatewayId {
 
 /// A gateway's message: what was spent, and what it keeps or needs.
 async fn lease(rig: &Rig, account_id: AccountId, seq: u64, spent: &str, ceiling: &str, need: &str) -> Funds {
+    lease_of(rig, account_id, seq, money(spent), money(ceiling), money(need)).await
+}
+
+async fn lease_of(rig: &Rig, account_id: AccountId, seq: u64, spent: Funds, ceiling: Funds, need: Funds) -> Funds {
     let request = LeaseRequest {
         account_id,
         lease_id: lease_id(),
         gateway_id: gateway_id(),
         run_id: RunId(Uuid::from_u128(3)),
         seq,
-        spent: money(spent),
-        ceiling: money(ceiling),
-        need: money(need),
-        wish: money(need),
+        spent,
+        ceiling,
+        need,
+        wish: need,
         close: false,
         requests: None,
     };
     done(rig.ledger.lease(request).await).granted
+}
+
+/// A gateway's first message, which needs plan tokens.
+async fn lease_tokens(rig: &Rig, account: AccountId, plan_tokens: u64) -> Funds {
+    lease_of(rig, account, 1, Funds::ZERO, Funds::ZERO, Funds { usd: Usd::ZERO, plan_tokens }).await
 }
 
 /// Balance and debt.
@@ -163,20 +172,7 @@ async fn a_subscription_whose_price_running_requests_have_is_refused() {
 async fn plan_tokens_that_are_reserved_bring_no_money_back() {
     let rig = Rig::new().await;
     let account = subscribed(&rig, "65").await;
-    let tokens_only = LeaseRequest {
-        account_id: account,
-        lease_id: lease_id(),
-        gateway_id: gateway_id(),
-        run_id: RunId(Uuid::from_u128(3)),
-        seq: 1,
-        spent: Funds::ZERO,
-        ceiling: Funds::ZERO,
-        need: Funds { usd: Usd::ZERO, plan_tokens: 500 },
-        wish: Funds { usd: Usd::ZERO, plan_tokens: 500 },
-        close: false,
-        requests: None,
-    };
-    done(rig.ledger.lease(tokens_only).await);
+    lease_tokens(&rig, account, 500).await;
     // Half of the tokens may be used, so only half of the 15 USD surely come back: 65 - 7.5 is more than 55.
     let expected = Refusal::CreditReserved {
         due_usd: "57.5".parse().unwrap(),
@@ -231,20 +227,7 @@ async fn plan_tokens_stay_free_while_a_price_is_set_aside() {
     rig.log.fail_after(0);
     assert_eq!(look(&rig, &renewals(&rig), ENDS[0]).await, [""; 0]);
     rig.log.mend();
-    let request = LeaseRequest {
-        account_id: account,
-        lease_id: lease_id(),
-        gateway_id: gateway_id(),
-        run_id: RunId(Uuid::from_u128(3)),
-        seq: 1,
-        spent: Funds::ZERO,
-        ceiling: Funds::ZERO,
-        need: Funds { usd: Usd::ZERO, plan_tokens: 1_000 },
-        wish: Funds { usd: Usd::ZERO, plan_tokens: 1_000 },
-        close: false,
-        requests: None,
-    };
-    assert_eq!(done(rig.ledger.lease(request).await).granted.plan_tokens, 1_000);
+    assert_eq!(lease_tokens(&rig, account, 1_000).await.plan_tokens, 1_000);
 }
 
 /// What can't post, or was appended by another ledger first, keeps nothing set aside.
