@@ -37,8 +37,8 @@ impl Ledger {
         data: EventData,
         field: &str,
     ) -> Result<Posted, LedgerError> {
-        let (event, began) = (self.event(id, account, data), Instant::now());
-        match self.parts.store.set_aside(&event, self.parts.outside.now()).await? {
+        let (event, now, began) = (self.event(id, account, data), self.parts.outside.now(), Instant::now());
+        match self.parts.store.set_aside(&event, now).await? {
             SetAside::Done => {}
             SetAside::TooLittle { due, credit, reserved } => {
                 let refusal = Refusal::CreditReserved { due_usd: due, credit_usd: credit, reserved_usd: reserved };
@@ -61,7 +61,7 @@ impl Ledger {
                 Err(error)
             }
             known => {
-                if let Err(error) = self.parts.store.release_charge(id, account).await {
+                if let Err(error) = self.parts.store.release_charge(id, account, now).await {
                     warn!(event = %id, %account, %error, "what was set aside for a plan's price is looked after later");
                 }
                 known
@@ -83,7 +83,7 @@ impl Ledger {
     pub(super) async fn release_left_charges(&self, long_ago: Timestamp) -> Result<u64, LedgerError> {
         let mut count = 0;
         for PlanCharge { event_id, account_id } in self.parts.store.charges_before(long_ago, AT_ONCE).await? {
-            match self.parts.store.release_charge(event_id, account_id).await {
+            match self.parts.store.release_charge(event_id, account_id, long_ago).await {
                 Ok(()) => {
                     count += 1;
                     warn!(event = %event_id, account = %account_id, "what was set aside for a plan's price is given back");

@@ -44,9 +44,9 @@ pub trait ChargeStore {
     /// it is set aside once.
     async fn set_aside(&self, event: &Event, now: Timestamp) -> Result<SetAside, StoreError>;
 
-    /// Gives back what is left of what was set aside for an event, and forgets the event. Right only when its record is
-    /// folded, or can't ever be appended.
-    async fn release_charge(&self, event: EventId, account: AccountId) -> Result<(), StoreError>;
+    /// Gives back what is left of what was set aside for an event, and forgets the event, unless it was set aside again after
+    /// `until`: whoever did that goes on with it. Right only when its record is folded, or can't ever be appended.
+    async fn release_charge(&self, event: EventId, account: AccountId, until: Timestamp) -> Result<(), StoreError>;
 
     /// Prices that were set aside before this moment, the longest first, at most `limit`.
     async fn charges_before(&self, moment: Timestamp, limit: u32) -> Result<Vec<PlanCharge>, StoreError>;
@@ -56,7 +56,7 @@ pub(in crate::store) const SET_ASIDE: &str = "\
     INSERT INTO plan_charges (event_id, account_id, set_aside_at) VALUES ($1, $2, $3)
     ON CONFLICT (event_id) DO UPDATE SET set_aside_at = excluded.set_aside_at";
 
-pub(in crate::store) const RELEASE: &str = "DELETE FROM plan_charges WHERE event_id = $1";
+pub(in crate::store) const RELEASE: &str = "DELETE FROM plan_charges WHERE event_id = $1 AND set_aside_at <= $2";
 
 pub(in crate::store) const RELEASE_LEASE: &str =
     "DELETE FROM leases WHERE lease_id = $1 AND account_id = $2 AND gateway_id = $3";
@@ -128,12 +128,20 @@ macro_rules! charge_store {
                 Ok(SetAside::Done)
             }
 
-            async fn release_charge(&self, event: EventId, account: AccountId) -> Result<(), StoreError> {
+            async fn release_charge(
+                &self,
+                event: EventId,
+                account: AccountId,
+                until: Timestamp,
+            ) -> Result<(), StoreError> {
                 let mut transaction = self.$pool.begin_with($begin).await.map_err(failed)?;
                 let funds = locked(&mut transaction, account).await?;
+                let noted = query(leases::RELEASE).bind(event.0).bind(until.as_micros());
+                if noted.execute(&mut *transaction).await.map_err(failed)?.rows_affected() == 0 {
+                    return Ok(());
+                }
                 let lease = query(leases::RELEASE_LEASE).bind(event.0).bind(account.0).bind(GatewayId::LEDGER.0);
                 let lease = lease.execute(&mut *transaction).await.map_err(failed)?;
-                query(leases::RELEASE).bind(event.0).execute(&mut *transaction).await.map_err(failed)?;
                 if let Some(funds) = funds.filter(|_| lease.rows_affected() > 0) {
                     release(&mut transaction, account, funds.has).await?;
                 }

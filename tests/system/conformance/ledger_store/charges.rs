@@ -39,6 +39,10 @@ async fn set_aside(stage: &Stage, (event, _): &(Event, Vec<u8>), at: i64) -> Set
     stage.store.set_aside(event, Timestamp::from_micros(at)).await.unwrap()
 }
 
+async fn release(stage: &Stage, id: u128, account: AccountId, until: i64) {
+    stage.store.release_charge(event_id(id), account, Timestamp::from_micros(until)).await.unwrap();
+}
+
 fn too_little(due: &str, reserved: &str) -> SetAside {
     SetAside::TooLittle { due: usd(due), credit: usd("5.000000000001"), reserved: usd(reserved) }
 }
@@ -73,7 +77,7 @@ pub(super) async fn a_price_is_set_aside_until_its_event_posts(stage: Stage) {
     assert_eq!(held(&stage, account).await, [funds("2.000000000001", 100), funds("2.000000000001", 0), Funds::ZERO]);
     stage.apply(HERE, &[leased(account, 1, lease_id(1), 0, 2_000_000)]).await;
     assert_eq!(held(&stage, account).await, [funds("0.000000000001", 100), funds("0.000000000001", 0), Funds::ZERO]);
-    stage.store.release_charge(event_id(900), account).await.unwrap();
+    release(&stage, 900, account, 20).await;
     assert_eq!((left(&stage, 99).await, held(&stage, account).await[1]), (vec![], funds("0.000000000001", 0)));
 }
 
@@ -88,7 +92,11 @@ pub(super) async fn a_price_that_is_not_charged_is_given_back(stage: Stage) {
     assert_eq!(held(&stage, account).await, [funds("2.000000000001", 100), funds("2", 0), Funds::ZERO]);
     // A ledger that stood still sets aside what is charged already.
     assert_eq!(set_aside(&stage, &first, 12).await, too_little_of(&stage, account, "3").await);
-    stage.store.release_charge(event_id(901), account).await.unwrap();
+    // Nor is it given back by whoever saw it before it was set aside again.
+    assert_eq!(set_aside(&stage, &second, 20).await, SetAside::Done);
+    release(&stage, 901, account, 19).await;
+    assert_eq!(held(&stage, account).await, [funds("2.000000000001", 100), funds("2", 0), Funds::ZERO]);
+    release(&stage, 901, account, 20).await;
     assert_eq!(held(&stage, account).await, [funds("2.000000000001", 100), Funds::ZERO, Funds::ZERO]);
     let ids: Vec<_> = left(&stage, 99).await.into_iter().map(|charge| charge.event_id).collect();
     assert_eq!(ids, [event_id(900)]);
