@@ -43,7 +43,7 @@ pub(crate) async fn run(loaded: Loaded, admin: Admin) -> Result<()> {
             command(&HttpLedger::new(&control.url, &Secret::new(control.secret))?, admin).await
         }
         Some(data) => {
-            crate::logging::start();
+            let _lines = crate::logging::start();
             let embedded =
                 Embedded::start(&data, loaded.catalogue, loaded.config.key_pepper, &mut Metrics::new("admin")?).await?;
             let result = command(&InProcessLedger(Arc::clone(&embedded.ledger)), admin).await;

@@ -56,7 +56,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Rebuild { what } => rebuild::run(loaded, what).await,
         Command::Export(export) => export::run(loaded, export).await,
         service => {
-            logging::start();
+            let _lines = logging::start();
             match service {
                 Command::Gateway => services::gateway::run(loaded).await,
                 Command::Ledger => services::ledger::run(loaded).await,

@@ -102,6 +102,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         Some(program) => std::path::absolute(program)?,
         None => modelhub::build()?,
     };
+    // After the build, which takes all processors that there are.
+    pinned::this_process(pinned::OTHERS)?;
     let upstream = format!("127.0.0.1:{}", tests::port());
     let upstream_process = own(pinned::OTHERS, &["gateway-upstream", &upstream])?;
     upstream_process.answers(&upstream, "/").await;

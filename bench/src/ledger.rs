@@ -223,6 +223,10 @@ impl Sink for Watched {
         self.inner.prepare(batch).await;
     }
 
+    fn pace(&self) -> Duration {
+        self.inner.pace()
+    }
+
     fn leave(&self, partition: PartitionId) {
         self.inner.leave(partition);
     }

@@ -1,6 +1,7 @@
 //! What the rest of the system asks of a log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -117,6 +118,12 @@ pub trait Sink: Send + Sync + 'static {
     /// While a batch is being applied, the one that follows it: a chance to do what needs nothing but its bytes. Only a
     /// hint: the batch may come to [`Sink::apply`] later, unchanged, or never.
     async fn prepare(&self, _batch: &Batch) {}
+
+    /// The least time between two batches of a partition whose reader is not behind. A batch has its own cost, however small it
+    /// is; what comes meanwhile is one. After a pause, a record does not wait.
+    fn pace(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// This process runs the partition no more: what is kept of it in memory can go.
     fn leave(&self, _partition: PartitionId) {}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemas::{Offset, PartitionId};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::loops::Loops;
@@ -83,14 +84,18 @@ async fn steps<S: Source>(
                 }
             };
             trouble.passed(Step::Read);
-            let next = batch.next;
-            let (applied, following) = ahead::apply(sink, &mut source, batch, bounds).await;
+            let next_at = Instant::now() + sink.pace();
+            let (next, is_behind) = (batch.next, bounds.are_half_full(&batch));
+            let (applied, following) = ahead::apply(sink, &mut source, batch, bounds, is_behind).await;
             ahead = following;
             match applied {
                 Ok(()) => {
                     trouble.passed(Step::Apply);
                     from = next;
                     source.applied(next);
+                    if !is_behind && next_at > Instant::now() {
+                        stop.run_until_cancelled(sleep_until(next_at)).await;
+                    }
                 }
                 Err(SinkError::Moved) => {
                     moved_from = Some(from);

@@ -136,18 +136,32 @@ fn routes(app: Arc<App>) -> Router {
             ApiError::method_not_allowed(&method, uri.path())
         })
         .fallback(|method: Method, uri: Uri| async move { ApiError::route_not_found(&method, uri.path()) })
-        .layer(middleware::from_fn(rate_headers::add))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), auth::require_key))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), identify))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), enter))
         .with_state(app)
 }
 
-/// Gives every request an id, in its answer's `x-request-id` and in whatever is logged of it.
-async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+/// What every request passes. It gets an id, in its answer's `x-request-id` and in whatever is logged of it; its caller has to
+/// have a key, but on [`auth::OPEN_ROUTES`]; its answer tells what is left of the account's limit.
+async fn enter(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let id = RequestId(app.context.new_id());
-    request.extensions_mut().insert(id);
-    request.extensions_mut().insert(Arrived(Instant::now()));
-    let mut response = next.run(request).await;
+    let arrived = Arrived(Instant::now());
+    let caller = auth::caller(&app, request.uri().path(), request.headers()).await;
+    let mut response = match caller {
+        Err(error) => error.into_response(),
+        Ok(caller) => {
+            let account = caller.as_ref().map(|caller| Arc::clone(&caller.account));
+            request.extensions_mut().insert(id);
+            request.extensions_mut().insert(arrived);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            let mut response = next.run(request).await;
+            if let Some(account) = account {
+                rate_headers::insert(response.headers_mut(), account.standing(Instant::now()));
+            }
+            response
+        }
+    };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let code = response.extensions().get::<ErrorCode>().map_or(UPSTREAM_S_OWN, |code| code.0);

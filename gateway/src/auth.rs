@@ -1,11 +1,6 @@
 //! Who is calling. Every route asks, but for those on [`OPEN_ROUTES`].
 
-use std::sync::Arc;
-
 use accounting::api_key::ApiKey;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 
 use crate::accounts::Caller;
@@ -15,18 +10,12 @@ use crate::error::ApiError;
 /// Routes that need no key. Whatever is not here does.
 pub(crate) const OPEN_ROUTES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Lets a request through with its [`Caller`], or answers 401, or 403 where the key's time is over.
-pub(crate) async fn require_key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    if OPEN_ROUTES.contains(&request.uri().path()) {
-        return next.run(request).await;
+/// Who calls; nobody in particular on an open route. Else 401, or 403 where the key's time is over.
+pub(crate) async fn caller(app: &App, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, ApiError> {
+    if OPEN_ROUTES.contains(&path) {
+        return Ok(None);
     }
-    match authenticate(&app, request.headers()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    }
+    authenticate(app, headers).await.map(Some)
 }
 
 /// The API key that a request presents, whoever's it may be.

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod answer;
+mod attached;
 mod charge;
 mod decide;
 mod output;
@@ -36,6 +37,7 @@ use crate::meter::{Admitted, Ending, Meter, NotDurable, Told};
 use crate::request_log::{self, CLIENT_GONE, Metered};
 use crate::upstream::{CallError, Sent, Upstream};
 use crate::{auth, body, idempotency};
+use attached::Attached;
 use decide::{Decision, decide, may_use, model, prompt_bound, unadmitted};
 use request::{CompletionRequest, WorstCase};
 use route::{Route, Routes};
@@ -123,14 +125,12 @@ pub(crate) async fn answer(
         Err(error) => error.into_response(),
         Ok(job) => {
             let (reply, answer) = oneshot::channel();
-            // A task of its own, so that metering goes on when the client goes away.
-            app.tasks.spawn(async move {
-                match job.request.stream {
-                    true => Box::pin(stream::run(job, reply)).await,
-                    false => Box::pin(whole::run(job, reply)).await,
-                }
-            });
-            let mut response = match answer.await {
+            let tasks = app.tasks.clone();
+            let answered = match job.request.stream {
+                true => Attached::new(stream::run(job, reply), answer, tasks).await,
+                false => Attached::new(whole::run(job, reply), answer, tasks).await,
+            };
+            let mut response = match answered {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => error.into_response(),
                 Err(_) => ApiError::internal().into_response(),

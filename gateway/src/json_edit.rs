@@ -21,11 +21,23 @@ impl Edits {
         self.edits.push((range_of(text, value), with.into()));
     }
 
-    /// Adds `"name":value` as the first member of `object`, an object that was borrowed from `text`.
-    pub(crate) fn add_first(&mut self, text: &[u8], object: &RawValue, name: &str, value: &str) {
-        let start = range_of(text, object).start + 1;
-        let comma = if is_empty_object(object) { "" } else { "," };
-        self.edits.push((start..start, format!("\"{name}\":{value}{comma}")));
+    /// Replaces what stands there.
+    pub(crate) fn replace_at(&mut self, range: Range<usize>, with: impl Into<String>) {
+        self.edits.push((range, with.into()));
+    }
+
+    /// Adds `"name":value` as the first member of the object that `text` is.
+    pub(crate) fn add_first(&mut self, text: &[u8], name: &str, value: &str) {
+        let inside = inside(text);
+        let comma = if is_blank(text, &inside) { "" } else { "," };
+        self.edits.push((inside.start..inside.start, format!("\"{name}\":{value}{comma}")));
+    }
+
+    /// Adds `"name":value` as the last member of the object that `text` is.
+    pub(crate) fn add_last_of_all(&mut self, text: &[u8], name: &str, value: &str) {
+        let inside = inside(text);
+        let comma = if is_blank(text, &inside) { "" } else { "," };
+        self.edits.push((inside.end..inside.end, format!("{comma}\"{name}\":{value}")));
     }
 
     /// Adds `"name":value` as the last member of `object`, an object that was borrowed from `text`.
@@ -62,10 +74,16 @@ impl Edits {
 
 /// Reads the named fields of a JSON object. serde alone would read an array as a struct, too, by position.
 pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    if text.trim_ascii_start().first() != Some(&b'{') {
+    // At once, and not for each value that is borrowed from it.
+    object_in(std::str::from_utf8(text).map_err(|error| error.to_string())?)
+}
+
+/// The same of a text that is known to be one.
+pub(crate) fn object_in<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    if text.trim_ascii_start().as_bytes().first() != Some(&b'{') {
         return Err("it does not begin with {".to_owned());
     }
-    serde_json::from_slice(text).map_err(|error| error.to_string())
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// For a field whose `null` is to be told apart from its absence: `Option` alone reads both as `None`.
@@ -74,11 +92,21 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 /// Where a value that was borrowed from `text` stands in it.
-fn range_of(text: &[u8], value: &RawValue) -> Range<usize> {
+pub(crate) fn range_of(text: &[u8], value: &RawValue) -> Range<usize> {
     let value = value.get();
     let start = (value.as_ptr() as usize) - (text.as_ptr() as usize);
     debug_assert!(start + value.len() <= text.len(), "the value is not borrowed from this text");
     start..start + value.len()
+}
+
+/// What stands between the braces of the object that `text` is, in its bytes.
+fn inside(text: &[u8]) -> Range<usize> {
+    let start = text.len() - text.trim_ascii_start().len() + 1;
+    start..text.trim_ascii_end().len().saturating_sub(1).max(start)
+}
+
+fn is_blank(text: &[u8], range: &Range<usize>) -> bool {
+    text.get(range.clone()).is_none_or(|inside| inside.trim_ascii().is_empty())
 }
 
 fn is_empty_object(object: &RawValue) -> bool {
@@ -119,10 +147,13 @@ mod tests {
         check(
             "{\"b\":{ },\"a\":{\"k\":1}}",
             |e, t, two| {
-                e.add_first(t, two.a.unwrap(), "n", "1");
-                e.add_first(t, two.b.unwrap(), "n", "2");
+                e.replace_at(range_of(t, two.a.unwrap()), "1");
+                e.add_last_of_all(t, "n", "2");
+                e.add_first(t, "m", "3");
             },
-            "{\"b\":{\"n\":2 },\"a\":{\"n\":1,\"k\":1}}",
+            "{\"m\":3,\"b\":{ },\"a\":1,\"n\":2}",
         );
+        check(" { } ", |e, t, _| e.add_first(t, "n", "1"), " {\"n\":1 } ");
+        check(" { }\n", |e, t, _| e.add_last_of_all(t, "n", "1"), " { \"n\":1}\n");
     }
 }

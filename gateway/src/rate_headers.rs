@@ -1,12 +1,7 @@
 //! `x-ratelimit-*` on every answer to a request with a key, in the form that OpenAI's are in.
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::time::Instant;
 
-use crate::accounts::Caller;
 use crate::limits::Standing;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -14,16 +9,7 @@ const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-req
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
 
 /// Adds what is left of the account's limit, as of the answer's head.
-pub(crate) async fn add(request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>().cloned();
-    let mut response = next.run(request).await;
-    if let Some(caller) = caller {
-        insert(response.headers_mut(), caller.account.standing(Instant::now()));
-    }
-    response
-}
-
-fn insert(headers: &mut HeaderMap, standing: Standing) {
+pub(crate) fn insert(headers: &mut HeaderMap, standing: Standing) {
     headers.insert(LIMIT, HeaderValue::from(standing.limit));
     headers.insert(REMAINING, HeaderValue::from(standing.remaining));
     if let Ok(reset) = HeaderValue::from_str(&format!("{}s", standing.reset_seconds)) {

@@ -4,6 +4,7 @@ mod decoded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use accounting::{ChainHash, Reason};
 use async_trait::async_trait;
@@ -20,6 +21,9 @@ use crate::store::{Commit, Loaded, Store, StoreError, StoredAccount};
 
 /// How much memory the accounts of all partitions may take up, in bytes, before the longest unused are forgotten.
 const REMEMBERED: usize = 256 << 20;
+
+/// How often a partition commits, at most, while it is not behind: a transaction costs as much for one posting as for hundreds.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Folds batches of the log into a store.
 pub struct LedgerSink {
@@ -179,6 +183,10 @@ impl Sink for LedgerSink {
         if let Ok(decoded) = Decoded::of(&Arc::new(batch.clone()), self.partitions).await {
             self.decoded.lock().unwrap_or_else(PoisonError::into_inner).insert(batch.partition, decoded);
         }
+    }
+
+    fn pace(&self) -> Duration {
+        PACE
     }
 
     fn leave(&self, partition: PartitionId) {

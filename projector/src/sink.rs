@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use eventlog::{Batch, Sink, SinkError};
@@ -9,6 +10,9 @@ use schemas::{Event, Offset, PartitionId, Usd};
 use thiserror::Error;
 
 use crate::{Fact, FactBatch, StoreError, UsageStore};
+
+/// How often statistics are written, at most: each write is a part of its own to `ClickHouse`, which is to merge them.
+const PACE: Duration = Duration::from_millis(200);
 
 /// The ledger can't say yet what became of a batch's records, or can't be asked.
 #[derive(Debug, Error)]
@@ -57,6 +61,10 @@ impl Sink for ProjectorSink {
         let amounts = self.postings.amounts(&batch).await;
         let amounts = amounts.map_err(|error| SinkError::Unavailable(error.to_string()))?;
         Ok(self.store.insert(facts(&batch, &amounts)).await?)
+    }
+
+    fn pace(&self) -> Duration {
+        PACE
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn start(program: &PathBuf, upstream: &str) -> anyhow::Result<N
         )
     };
     let configuration = format!(
-        "user root; worker_processes 1; daemon off; pid {at}/pid; error_log stderr; events {{ worker_connections 4096; }}\n\
+        "user root; worker_processes 1; daemon off; master_process off; pid {at}/pid; error_log stderr; events {{ worker_connections 4096; }}\n\
          http {{ access_log off; tcp_nodelay on; {}\n\
          upstream upstream {{ server {upstream}; keepalive 256; keepalive_requests 100000000; }}\n{}\n{}\n}}\n",
         temporary.join(" "),

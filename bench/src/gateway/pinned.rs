@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use anyhow::{Context, ensure};
+
 /// Where the proxy runs.
 pub(super) const PROXY: &str = "0";
 /// Where clients, upstream and engines run.
@@ -12,4 +14,13 @@ pub(super) fn command(processor: &str, program: impl AsRef<std::ffi::OsStr>) -> 
     let mut command = Command::new("taskset");
     command.args(["-c", processor]).arg(program);
     command
+}
+
+/// Moves this process there, and with it whatever it starts without saying where: the engines.
+pub(super) fn this_process(processor: &str) -> anyhow::Result<()> {
+    let id = std::process::id().to_string();
+    let moved = Command::new("taskset").args(["--all-tasks", "--cpu-list", "--pid", processor, &id]).output();
+    let moved = moved.context("taskset")?;
+    ensure!(moved.status.success(), "taskset: {}", String::from_utf8_lossy(&moved.stderr));
+    Ok(())
 }

@@ -22,14 +22,15 @@ pub(super) async fn or_read<S: Source>(
     }
 }
 
-/// Applies a batch, and returns the one after it where that could be read meanwhile.
+/// Applies a batch, and, where the reader is behind, returns the one after it if that could be read meanwhile.
 pub(super) async fn apply<S: Source>(
     sink: &dyn Sink,
     source: &mut S,
     batch: Batch,
     bounds: Bounds,
+    is_behind: bool,
 ) -> (Result<(), SinkError>, Option<Batch>) {
-    let (next, is_behind) = (batch.next, bounds.are_half_full(&batch));
+    let next = batch.next;
     let mut applying = pin!(sink.apply(batch));
     if !is_behind {
         return (applying.await, None);

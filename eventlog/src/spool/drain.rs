@@ -26,7 +26,7 @@ const BATCH: usize = 1_000;
 const BATCH_BYTES: u32 = 1 << 20;
 /// Between two batches, where the last one was all that waited. A batch has its own cost, however small it is: under load this
 /// makes one of dozens, and no record is later for it than this.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(20);
 /// Between two tries of what the log did not take.
 const PACE: Duration = Duration::from_millis(250);
 /// How often it is told that the log takes nothing.

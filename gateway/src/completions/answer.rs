@@ -76,16 +76,16 @@ impl<'a> Answer<'a> {
 
     /// Puts `cost_usd` into the usage object, or a usage object of its own where the upstream's does not say what is
     /// charged.
-    pub(crate) fn add_cost(&self, text: &[u8], whole: &RawValue, edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
+    pub(crate) fn add_cost(&self, text: &[u8], edits: &mut Edits, tokens: &TokenCounts, cost: Usd) {
         match self.usage.filter(|usage| usage.get().starts_with('{') && self.tokens() == Some(*tokens)) {
             // A name that stands twice would have each client choose its own price.
-            Some(usage) => match json_edit::object::<Priced<'_>>(usage.get().as_bytes()) {
+            Some(usage) => match json_edit::object_in::<Priced<'_>>(usage.get()) {
                 Ok(Priced { cost_usd: Some(theirs) }) => edits.replace(text, theirs, cost.to_string()),
                 _ => edits.add_last(text, usage, "cost_usd", &cost.to_string()),
             },
             None => match self.usage {
                 Some(other) => edits.replace(text, other, usage_object(tokens, cost)),
-                None => edits.add_last(text, whole, "usage", &usage_object(tokens, cost)),
+                None => edits.add_last_of_all(text, "usage", &usage_object(tokens, cost)),
             },
         }
     }
@@ -133,11 +133,10 @@ mod tests {
         let check = |text: &'static str, expected: &str| {
             let bytes = Bytes::from_static(text.as_bytes());
             let answer = Answer::parse(&bytes).unwrap();
-            let whole: &RawValue = serde_json::from_slice(&bytes).unwrap();
             let tokens = answer.tokens().unwrap_or(TokenCounts { prompt: 3, completion: 4, ..TokenCounts::default() });
             let mut edits = Edits::default();
             answer.rename_model(&bytes, &mut edits, "um", "m");
-            answer.add_cost(&bytes, whole, &mut edits, &tokens, "0.000005".parse().unwrap());
+            answer.add_cost(&bytes, &mut edits, &tokens, "0.000005".parse().unwrap());
             assert_eq!(std::str::from_utf8(&edits.apply(&bytes)).unwrap(), expected);
         };
         check(

@@ -81,13 +81,13 @@ pub(crate) fn choices(choices: &RawValue) -> Vec<Choice<'_>> {
 }
 
 fn choice(at: u64, whole: &RawValue) -> Choice<'_> {
-    let Ok(fields) = json_edit::object::<ChoiceFields<'_>>(whole.get().as_bytes()) else {
+    let Ok(fields) = json_edit::object_in::<ChoiceFields<'_>>(whole.get()) else {
         return Choice { index: at, finish_reason: None, logprobs: None, whole, texts: odd(at, whole).collect() };
     };
     let index = fields.index.and_then(|index| serde_json::from_str(index.get()).ok()).unwrap_or(at);
     let mut texts = Vec::new();
     for raw in [fields.delta, fields.message].into_iter().flatten() {
-        match json_edit::object::<Message<'_>>(raw.get().as_bytes()) {
+        match json_edit::object_in::<Message<'_>>(raw.get()) {
             Ok(message) => message.texts(index, &mut texts),
             Err(_) => texts.extend(odd(index, raw)),
         }

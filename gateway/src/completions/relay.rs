@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use schemas::event::Outcome;
 use schemas::{TokenCounts, Usd};
-use serde_json::value::RawValue;
 
 use super::allowance::Allowance;
 use super::answer::Answer;
@@ -243,14 +242,13 @@ impl Relay {
     /// the cost added.
     fn usage_chunk(&self, ending: &Ending, cost: Usd) -> Bytes {
         let last = self.last.clone().unwrap_or_else(|| Bytes::from_static(b"{}"));
-        let parsed = Answer::parse(&last).zip(serde_json::from_slice::<&RawValue>(&last).ok());
-        let Some((chunk, whole)) = parsed else { return Bytes::new() };
+        let Some(chunk) = Answer::parse(&last) else { return Bytes::new() };
         if !chunk.has_no_choices() || chunk.tokens() != Some(ending.tokens) || chunk.choices.is_none() {
             return chunk.usage_chunk(&self.terms.model, &ending.tokens, cost);
         }
         let mut edits = Edits::default();
         chunk.rename_model(&last, &mut edits, &self.upstream_model, &self.terms.model);
-        chunk.add_cost(&last, whole, &mut edits, &ending.tokens, cost);
+        chunk.add_cost(&last, &mut edits, &ending.tokens, cost);
         edits.apply(&last)
     }
 }

@@ -1,5 +1,7 @@
 //! What the gateway reads of a completion request, and the few values it changes before it sends it on.
 
+use std::ops::Range;
+
 use accounting::rating;
 use bytes::Bytes;
 use schemas::TokenCounts;
@@ -40,6 +42,8 @@ pub(crate) struct CompletionRequest {
     body: Bytes,
     /// The model asked for.
     pub(crate) model: String,
+    /// Where the body names it.
+    model_at: Range<usize>,
     /// Whether the answer is to be streamed.
     pub(crate) stream: bool,
     /// Whether the client asked for the usage chunk of a stream.
@@ -77,8 +81,6 @@ impl CompletionRequest {
     pub(crate) fn parse(body: Bytes) -> Result<Self, ApiError> {
         let not_json =
             |error: String| ApiError::invalid_request(None, format!("The body is not a JSON object: {error}."));
-        // The parser does not look at the text of fields that it passes over.
-        std::str::from_utf8(&body).map_err(|error| not_json(error.to_string()))?;
         let fields: Fields<'_> = json_edit::object(&body).map_err(not_json)?;
         let required = |name: &'static str| {
             ApiError::invalid_request(
@@ -121,9 +123,10 @@ impl CompletionRequest {
                 format!("`n` is {choices}; it can be {MAX_CHOICES} at most."),
             ));
         }
+        let model_at = fields.model.map(|model| json_edit::range_of(&body, model)).unwrap_or_default();
         let text_only = messages.iter().all(|message| is_text(message));
         let include_usage = include_usage.unwrap_or(false);
-        Ok(Self { body, model, stream, include_usage, max_output_tokens, choices, text_only, allowed: None })
+        Ok(Self { body, model, model_at, stream, include_usage, max_output_tokens, choices, text_only, allowed: None })
     }
 
     /// An upper bound of the prompt's tokens: a byte-level token of text is at least one byte, and a prompt can't be
@@ -220,14 +223,16 @@ impl CompletionRequest {
     /// The body for the upstream: its own name of the model, usage always requested, and the output clamped where the
     /// worst case says so. Every other byte is the client's.
     pub(crate) fn upstream_body(&self, upstream_model: &str, worst: &WorstCase) -> Result<Bytes, ApiError> {
-        let fields: Fields<'_> = json_edit::object(&self.body).map_err(|_| ApiError::internal())?;
-        let whole: &RawValue = serde_json::from_slice(&self.body).map_err(|_| ApiError::internal())?;
         let text = &self.body;
         let mut edits = Edits::default();
-        let mut added = Vec::new();
-        if let Some(value) = fields.model.filter(|_| upstream_model != self.model) {
-            edits.replace(text, value, json_string(upstream_model)?);
+        if upstream_model != self.model {
+            edits.replace_at(self.model_at.clone(), json_string(upstream_model)?);
         }
+        if !worst.clamped && (!self.stream || self.include_usage) {
+            return Ok(edits.apply(text));
+        }
+        let fields: Fields<'_> = json_edit::object(text).map_err(|_| ApiError::internal())?;
+        let mut added = Vec::new();
         if self.stream && !self.include_usage {
             match fields.stream_options.filter(|value| value.get() != "null") {
                 Some(options) => match StreamOptions::read(options)?.include_usage {
@@ -253,7 +258,7 @@ impl CompletionRequest {
             }
         }
         for (name, value) in added {
-            edits.add_first(text, whole, name, &value);
+            edits.add_first(text, name, &value);
         }
         Ok(edits.apply(text))
     }
@@ -267,7 +272,7 @@ struct StreamOptions<'a> {
 
 impl<'a> StreamOptions<'a> {
     fn read(value: &'a RawValue) -> Result<Self, ApiError> {
-        json_edit::object(value.get().as_bytes())
+        json_edit::object_in(value.get())
             .map_err(|_| ApiError::invalid_request(Some("stream_options"), "`stream_options` must be an object."))
     }
 }
@@ -290,7 +295,7 @@ struct Part<'a> {
 
 /// Whether a message holds nothing but text. What can't be read might be anything.
 fn is_text(message: &RawValue) -> bool {
-    let Ok(message) = json_edit::object::<Message<'_>>(message.get().as_bytes()) else { return false };
+    let Ok(message) = json_edit::object_in::<Message<'_>>(message.get()) else { return false };
     let content = message.content.map_or("null", RawValue::get);
     let parts = match content.as_bytes() {
         [b'"', ..] | b"null" => Some(Vec::new()),

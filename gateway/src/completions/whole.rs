@@ -4,7 +4,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
 use schemas::event::Outcome;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::allowance::Allowance;
@@ -80,8 +79,7 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, CallError> {
 
 async fn settle(job: Job, reply: Reply, answered: Answered) {
     let Answered { text, content_type, upstream_model } = answered;
-    let parsed = Answer::parse(&text).zip(serde_json::from_slice::<&RawValue>(&text).ok());
-    let Some((answer, whole)) = parsed else {
+    let Some(answer) = Answer::parse(&text) else {
         return job.refused(CallError::NoAnswer("answered without a completion".to_owned()), reply).await;
     };
     let held = job.meter.held();
@@ -108,7 +106,7 @@ async fn settle(job: Job, reply: Reply, answered: Answered) {
         Err(NotDurable) => Err(not_durable()),
         Ok(cost) => {
             answer.rename_model(&text, &mut edits, &upstream_model, &public_model);
-            answer.add_cost(&text, whole, &mut edits, &ending.tokens, cost);
+            answer.add_cost(&text, &mut edits, &ending.tokens, cost);
             Ok(respond(edits.apply(&text), content_type))
         }
     };

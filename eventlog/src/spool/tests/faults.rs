@@ -51,7 +51,7 @@ async fn a_failed_sync_is_never_believed() {
 async fn what_is_given_up_never_counts() {
     let folder = TempDir::new().unwrap();
     let switch = Switch::default();
-    let (spool, _) = open_with(folder.path(), &switch);
+    let (spool, _) = open_as(Config { give_up: Duration::from_secs(2), ..config() }, folder.path(), &switch);
     append(&spool, record(0)).await.unwrap();
     let admitted = spool.reserve(200).await.unwrap();
     switch.set(Step::Sync, true);

@@ -100,16 +100,21 @@ impl Faults for Switch {
 }
 
 pub(super) fn config() -> Config {
-    let (try_again, give_up) = (Duration::from_millis(20), Duration::from_secs(8));
+    // A busy disk may take seconds for a write: nothing is given up but where a test is about that.
+    let (try_again, give_up) = (Duration::from_millis(20), Duration::from_mins(2));
     Config { max_bytes: MIN_BYTES, try_again, give_up }
 }
 
 pub(super) fn open_with(path: &Path, switch: &Switch) -> (Spool, Vec<Record>) {
+    open_as(config(), path, switch)
+}
+
+pub(super) fn open_as(config: Config, path: &Path, switch: &Switch) -> (Spool, Vec<Record>) {
     // A file that is being made ahead of need keeps the folder a moment longer.
     for _ in 0..1_000 {
         let mut waiting = Vec::new();
         let told = |record: &Record| waiting.push(record.clone());
-        match Spool::with_faults(path, config(), told, Box::new(switch.clone())) {
+        match Spool::with_faults(path, config, told, Box::new(switch.clone())) {
             Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(5)),
             opened => return (opened.unwrap(), waiting),
         }
