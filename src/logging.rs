@@ -1,14 +1,15 @@
 //! Logs go to standard error; `RUST_LOG` chooses what is logged, and `MODELHUB_LOG=json` how.
 //!
-//! Lines that only tell what happens, a request's among them, are written together a few times a second: a system call for each
-//! was a noticeable part of what a request costs. What warns is written at once, with all that came before it. A process that
-//! is killed may take its last tenth of a second of such lines with it; money is in the spool and the log, never here only.
+//! The lines of requests are written together, a few times a second: a system call for each was a noticeable part of what a
+//! request costs. Any other line is written at once, and those that came before it first. A process that is killed may take
+//! the lines of its last tenth of a second with it; money is in the spool and the log, never here only.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::{Level, Metadata};
+use gateway::REQUEST_LINES;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -68,7 +69,7 @@ impl Lines {
                 shared.write_out_later();
             }
         };
-        // Without a thread a line waits for the next one that warns, or for many more.
+        // Without a thread a line waits for the next that is urgent, or for many more.
         let _ = std::thread::Builder::new().name("log lines".to_owned()).spawn(later);
         Self(shared)
     }
@@ -105,7 +106,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 
     fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<'a> {
-        Line { shared: &self.0, is_urgent: *of.level() <= Level::WARN }
+        Line { shared: &self.0, is_urgent: of.target() != REQUEST_LINES }
     }
 }
 
@@ -159,22 +160,22 @@ mod tests {
     }
 
     #[test]
-    fn what_warns_is_written_at_once_after_all_that_came_before() {
+    fn what_is_urgent_is_written_at_once_after_all_that_came_before() {
         let out = Out::default();
         let lines = Lines::to(out.clone());
         let write = |text: &str, is_urgent| {
             Line { shared: &lines.0, is_urgent }.write_all(text.as_bytes()).unwrap();
         };
-        write("told\n", false);
-        write("warned\n", true);
-        assert_eq!(out.text(), "told\nwarned\n");
+        write("request\n", false);
+        write("other\n", true);
+        assert_eq!(out.text(), "request\nother\n");
         let long = "x".repeat(MOST);
         write(&long, false);
-        assert_eq!(out.text().len(), "told\nwarned\n".len() + MOST);
+        assert_eq!(out.text().len(), "request\nother\n".len() + MOST);
     }
 
     #[test]
-    fn what_only_tells_is_written_soon_and_at_the_end() {
+    fn what_is_not_urgent_is_written_soon_and_at_the_end() {
         let out = Out::default();
         let lines = Lines::to(out.clone());
         Line { shared: &lines.0, is_urgent: false }.write_all(b"soon\n").unwrap();

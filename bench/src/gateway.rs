@@ -30,6 +30,8 @@ use crate::{cpu, table};
 const LIMIT: Duration = Duration::from_mins(1);
 /// Clients at once where work is measured.
 const CLIENTS: u32 = 32;
+/// Clients at once where the upstream takes its time.
+const MANY_CLIENTS: u32 = 128;
 /// Requests a second where only the time is.
 const RATE: u32 = 200;
 /// What is still written, or passed to the log, after the last answer counts as well.
@@ -89,6 +91,8 @@ enum Part {
     Rate,
     /// Streams.
     Streams,
+    /// Whole answers of an upstream that takes its time, to many clients.
+    Slow,
 }
 
 /// One turn of one proxy.
@@ -155,8 +159,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         before.push(installation.balance_pico().await?);
     }
     let mut report = Report::default();
-    let parts =
-        if options.only_work { vec![Part::Work] } else { vec![Part::Work, Part::Streams, Part::One, Part::Rate] };
+    let parts = if options.only_work {
+        vec![Part::Work]
+    } else {
+        vec![Part::Work, Part::Streams, Part::One, Part::Rate, Part::Slow]
+    };
     for part in parts {
         for subject in &subjects {
             report.count(subject.name, subject.turn(part, Duration::from_millis(500)).await?.seen.requests);
@@ -215,6 +222,7 @@ impl Part {
             Self::One => "1 client",
             Self::Rate => "200 requests a second",
             Self::Streams => "32 streams",
+            Self::Slow => "128 clients, 100 ms",
         }
     }
 }
@@ -232,7 +240,11 @@ impl Subject {
         let program = std::env::current_exe().context("this program's own path")?;
         let mut load = tokio::process::Command::from(pinned::command(pinned::OTHERS, program));
         let address = if part == Part::Streams { &self.streams } else { &self.address };
-        let clients = if part == Part::One { 1 } else { CLIENTS };
+        let clients = match part {
+            Part::One => 1,
+            Part::Slow => MANY_CLIENTS,
+            _ => CLIENTS,
+        };
         load.args(["gateway-load", address, "--expect", self.expect, "--clients", &clients.to_string()]);
         load.args(["--milliseconds", &time.as_millis().to_string()]);
         if let Some(key) = &self.key {
@@ -243,6 +255,9 @@ impl Subject {
         }
         if part == Part::Streams {
             load.arg("--stream");
+        }
+        if part == Part::Slow {
+            load.arg("--slowly");
         }
         let output = timeout(time + LIMIT, load.kill_on_drop(true).output()).await;
         let output = output.with_context(|| format!("{} is stuck", self.name))??;

@@ -44,5 +44,6 @@ pub use app::{Gateway, Parts, build};
 pub use context::Context;
 pub use leftovers::Leftovers;
 pub use metrics::Refresh;
+pub use request_log::REQUEST_LINES;
 pub use upstream::{Upstream, UpstreamError, Upstreams};
 pub use usage_log::UsageLog;

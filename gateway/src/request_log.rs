@@ -11,8 +11,8 @@ use crate::error::ErrorCode;
 use crate::meter::{Admitted, Ending};
 use crate::timing::Timing;
 
-/// What `RUST_LOG` names these lines by.
-const TARGET: &str = "modelhub::request";
+/// What `RUST_LOG` names the lines of requests by.
+pub const REQUEST_LINES: &str = "modelhub::request";
 
 /// The status of an answer that nobody was there for any more, as nginx writes it.
 pub(crate) const CLIENT_GONE: u16 = 499;
@@ -43,7 +43,7 @@ fn ms(duration: std::time::Duration) -> u64 {
 pub(crate) fn ended(end: &End<'_>, now: Instant) {
     let End { admitted, ending, timing, .. } = end;
     tracing::info!(
-        target: TARGET,
+        target: REQUEST_LINES,
         request_id = %admitted.request_id,
         account = %end.account,
         key = %admitted.key_id,
@@ -72,7 +72,7 @@ pub(crate) fn not_admitted(request_id: RequestId, caller: &Caller, response: &Re
         return;
     }
     tracing::info!(
-        target: TARGET,
+        target: REQUEST_LINES,
         %request_id,
         account = %caller.account.id(),
         key = %caller.key_id,

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Asks for streams.
     #[arg(long)]
     stream: bool,
+    /// Asks an upstream that takes its time.
+    #[arg(long)]
+    slowly: bool,
     /// What must stand in every answer.
     #[arg(long)]
     expect: String,
@@ -51,7 +54,7 @@ pub(super) struct Seen {
 /// Asks, and prints what was seen as a line of JSON. An answer that is not as expected is an error.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let options = Arc::new(options);
-    let request = Arc::new(payload::request(&options.address, options.key.as_deref(), options.stream));
+    let request = Arc::new(payload::request(&options.address, options.key.as_deref(), options.stream, options.slowly));
     let mut connections = Vec::new();
     for _ in 0..options.clients {
         connections.push(Connection::open(&options.address).await?);

@@ -1,5 +1,7 @@
 //! What is asked, and what is answered: the same for every proxy.
 
+use std::time::Duration;
+
 /// What clients call the model.
 pub(super) const MODEL: &str = "bench";
 /// What the upstream calls it.
@@ -22,11 +24,17 @@ const TEXT: &str = "Thank you for writing. The charge on the last invoice is for
     was cancelled, and it covers the days up to its end. No request was counted after that day, as the usage page shows. The \
     rest of the period is given back as credit by the end of this week.";
 
+/// What a request says that is to be answered after [`SLOW`].
+const SLOWLY: &str = r#","user":"slowly""#;
+/// How long an answer takes where its request says so: less than models do.
+pub(super) const SLOW: Duration = Duration::from_millis(100);
+
 /// A request, whole, to `address`; with this key where there is one.
-pub(super) fn request(address: &str, key: Option<&str>, stream: bool) -> Vec<u8> {
+pub(super) fn request(address: &str, key: Option<&str>, stream: bool, slowly: bool) -> Vec<u8> {
+    let slowly = if slowly { SLOWLY } else { "" };
     let stream = if stream { r#","stream":true,"stream_options":{"include_usage":true}"# } else { "" };
     let body = format!(
-        r#"{{"model":"{MODEL}","messages":[{{"role":"system","content":"{PROMPT}"}},{{"role":"user","content":"Go on."}}],"max_tokens":200{stream}}}"#
+        r#"{{"model":"{MODEL}","messages":[{{"role":"system","content":"{PROMPT}"}},{{"role":"user","content":"Go on."}}],"max_tokens":200{slowly}{stream}}}"#
     );
     let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
     format!(
@@ -40,6 +48,11 @@ pub(super) fn request(address: &str, key: Option<&str>, stream: bool) -> Vec<u8>
 /// Whether a request asks for a stream.
 pub(super) fn is_stream(body: &[u8]) -> bool {
     [br#""stream":true"#.as_slice(), br#""stream": true"#].iter().any(|text| contains(body, text))
+}
+
+/// Whether a request is to be answered after [`SLOW`].
+pub(super) fn is_slow(body: &[u8]) -> bool {
+    contains(body, SLOWLY.as_bytes())
 }
 
 /// Whether `text` stands in `body`.

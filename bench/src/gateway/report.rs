@@ -64,6 +64,7 @@ impl Report {
         self.work(Part::Work, "32 clients", "CPU µs/request", work)?;
         self.work(Part::Streams, "32 streams", "CPU µs/chunk", |turn| work(turn) / table::number(payload::CHUNKS))?;
         self.latencies()?;
+        self.work(Part::Slow, "128 clients, 100 ms", "CPU µs/request", work)?;
         self.claims()
     }
 
@@ -113,7 +114,7 @@ impl Report {
         let of =
             |part, of: fn(&Turn) -> f64, beside| Some(self.median(part, GATEWAY, of)? / self.median(part, beside, of)?);
         let added = |part, of: fn(Seen) -> f64| Some(self.seen(part, GATEWAY, of)? - self.seen(part, NO_PROXY, of)?);
-        let throughput = || Some(self.seen(Part::Work, GATEWAY, rate)? / self.seen(Part::Work, UNBILLED, rate)?);
+        let throughput = |part| Some(self.seen(part, GATEWAY, rate)? / self.seen(part, UNBILLED, rate)?);
         let asked = self.asked.get(GATEWAY).map(|(asked, requests)| table::number(*asked) / table::number(*requests));
         let claims = [
             ("CPU µs a request", self.median(Part::Work, GATEWAY, work), "≤", 60.0),
@@ -122,7 +123,8 @@ impl Report {
             ("added p50 µs, 1 client", added(Part::One, |seen| seen.p50), "≤", 100.0),
             ("added p99 µs, 1 client", added(Part::One, |seen| seen.p99), "≤", 400.0),
             ("added p99 µs, 200/s", added(Part::Rate, |seen| seen.p99), "≤", 1_000.0),
-            ("requests/s of the unbilled", throughput(), "≥", 0.95),
+            ("requests/s of the unbilled, upstream at once", throughput(Part::Work), "≥", 0.95),
+            ("requests/s of the unbilled, after 100 ms", throughput(Part::Slow), "≥", 0.95),
             ("questions to the ledger a request", asked, "≤", 0.01),
         ];
         let mut rows = vec![[GATEWAY, "measured", "target", ""].map(str::to_owned).to_vec()];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::payload;
 use super::wire::Connection;
@@ -59,6 +59,9 @@ async fn serve(mut connection: Connection, answers: &Answers) -> anyhow::Result<
             }
             connection.write(&answers.end).await?;
         } else {
+            if payload::is_slow(&request.body) {
+                sleep(payload::SLOW).await;
+            }
             connection.write(&answers.whole).await?;
         }
     }

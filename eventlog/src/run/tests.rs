@@ -39,6 +39,7 @@ struct Store {
 
 struct ScriptedSink {
     store: Mutex<Store>,
+    pace_ms: u64,
     /// Ends the loop when the script is over.
     stop: CancellationToken,
 }
@@ -82,6 +83,10 @@ impl Sink for ScriptedSink {
         self.store.lock().unwrap().prepared += 1;
     }
 
+    fn pace(&self) -> Duration {
+        Duration::from_millis(self.pace_ms)
+    }
+
     fn leave(&self, _: PartitionId) {
         self.store.lock().unwrap().left += 1;
     }
@@ -107,7 +112,7 @@ async fn check(script: &[Does], taken: &[u64], waited_ms: u64) {
     for (bounds, prepared) in [(Bounds::default(), 0), (Bounds { records: 2, bytes: 1 }, applies)] {
         let stop = CancellationToken::new();
         let store = Mutex::new(Store { script: script.iter().copied().collect(), ..Store::default() });
-        let sink = Arc::new(ScriptedSink { store, stop: stop.clone() });
+        let sink = Arc::new(ScriptedSink { store, pace_ms: 0, stop: stop.clone() });
         let begun = Instant::now();
         partition(PartitionId(0), Endless, Arc::<ScriptedSink>::clone(&sink), bounds, stop).await.unwrap();
         let store = sink.store.lock().unwrap();
@@ -136,6 +141,25 @@ async fn nothing_is_skipped_and_nothing_is_offered_twice() {
     check(&script, &[0, 1], 50 + 100 + 200 + 400 + 800 + 1_600 + 3_200 + 5_000 * 3).await;
 }
 
+/// A rest ends with a stop, and there is none where the reader is behind.
+#[tokio::test(start_paused = true)]
+async fn batches_keep_their_pace_while_the_reader_is_not_behind() {
+    let check = async |script: &[Does], bounds: Bounds, took_ms: u64| {
+        let stop = CancellationToken::new();
+        let store = Mutex::new(Store { script: script.iter().copied().collect(), ..Store::default() });
+        let sink = Arc::new(ScriptedSink { store, pace_ms: 20, stop: stop.clone() });
+        let begun = Instant::now();
+        partition(PartitionId(0), Endless, sink, bounds, stop).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_millis(took_ms), "{script:?} {bounds:?}");
+    };
+    // An apply takes 1 ms, and the last one ends with the stop.
+    check(&[Does::Take], Bounds::default(), 1).await;
+    check(&[Does::Take; 3], Bounds::default(), 20 + 20 + 1).await;
+    check(&[Does::Take; 3], Bounds { records: 2, bytes: 1 }, 1 + 1 + 1).await;
+    // A batch that was refused is nothing to rest after.
+    check(&[Does::LoseTo(2), Does::Take], Bounds::default(), 1 + 1).await;
+}
+
 /// A source that has nothing, or nothing any more.
 struct Broken(fn() -> ReadError);
 
@@ -152,7 +176,7 @@ impl Source for Broken {
 async fn lost_records_end_the_loop_and_passing_trouble_does_not() {
     let run = |read: fn() -> ReadError| {
         let stop = CancellationToken::new();
-        let sink = Arc::new(ScriptedSink { store: Mutex::default(), stop: stop.clone() });
+        let sink = Arc::new(ScriptedSink { store: Mutex::default(), pace_ms: 0, stop: stop.clone() });
         let run = partition(PartitionId(7), Broken(read), sink, Bounds::default(), stop);
         tokio::time::timeout(Duration::from_mins(1), run)
     };
