@@ -28,7 +28,7 @@ struct Answered {
 
 pub(super) async fn run(mut job: Job, mut reply: Reply) {
     if reply.is_closed() {
-        return job.gone(reply).await;
+        return Box::pin(job.gone(reply)).await;
     }
     job.meter.timing().asked(Instant::now());
     let answered = tokio::select! {
@@ -37,8 +37,9 @@ pub(super) async fn run(mut job: Job, mut reply: Reply) {
     };
     job.meter.timing().answered(Instant::now());
     match answered {
-        None => job.gone(reply).await,
-        Some(Err(error)) => job.refused(error, reply).await,
+        // Boxed: what few requests need is not to make the future of all larger, which is moved several times.
+        None => Box::pin(job.gone(reply)).await,
+        Some(Err(error)) => Box::pin(job.refused(error, reply)).await,
         Some(Ok(answered)) => settle(job, reply, answered).await,
     }
 }
@@ -80,7 +81,8 @@ async fn read(answer: &mut UpstreamAnswer) -> Result<Bytes, CallError> {
 async fn settle(job: Job, reply: Reply, answered: Answered) {
     let Answered { text, content_type, upstream_model } = answered;
     let Some(answer) = Answer::parse(&text) else {
-        return job.refused(CallError::NoAnswer("answered without a completion".to_owned()), reply).await;
+        let error = CallError::NoAnswer("answered without a completion".to_owned());
+        return Box::pin(job.refused(error, reply)).await;
     };
     let held = job.meter.held();
     let mut edits = Edits::default();
