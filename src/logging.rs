@@ -119,9 +119,16 @@ pub(crate) struct Line<'a> {
 impl Write for Line<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut waiting = self.shared.waiting();
+        if self.is_urgent {
+            // Written by itself: it is not lost with those before it where they can't be written.
+            waiting.write_out();
+            waiting.text.extend_from_slice(text);
+            waiting.write_out();
+            return Ok(text.len());
+        }
         let is_first = waiting.text.is_empty();
         waiting.text.extend_from_slice(text);
-        if self.is_urgent || waiting.text.len() >= MOST {
+        if waiting.text.len() >= MOST {
             waiting.write_out();
         } else if is_first {
             self.shared.begun.notify_one();

@@ -120,10 +120,9 @@ pub trait Sink: Send + Sync + 'static {
     async fn prepare(&self, _batch: &Batch) {}
 
     /// The least time between two batches of a partition whose reader is not behind. A batch has its own cost, however small it
-    /// is; what comes meanwhile is one. After a pause, a record does not wait.
-    fn pace(&self) -> Duration {
-        Duration::ZERO
-    }
+    /// is; what comes meanwhile is one. After a pause, a record does not wait. Without a default, which a sink around another one
+    /// would have instead of that one's.
+    fn pace(&self) -> Duration;
 
     /// This process runs the partition no more: what is kept of it in memory can go.
     fn leave(&self, _partition: PartitionId) {}

@@ -1,7 +1,7 @@
 //! A consumer of the log whose batches are measured.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use async_trait::async_trait;
@@ -90,6 +90,10 @@ impl<S: Sink> Sink for Measured<S> {
 
     async fn prepare(&self, batch: &Batch) {
         self.sink.prepare(batch).await;
+    }
+
+    fn pace(&self) -> Duration {
+        self.sink.pace()
     }
 
     fn leave(&self, partition: PartitionId) {

@@ -213,6 +213,10 @@ mod tests {
         async fn apply(&self, _: Batch) -> Result<(), SinkError> {
             unreachable!("never run")
         }
+
+        fn pace(&self) -> Duration {
+            Duration::ZERO
+        }
     }
 
     #[tokio::test]

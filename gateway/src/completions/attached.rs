@@ -11,14 +11,21 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::RecvError;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Resolves to what `work` answers, which may be before it ends. An error is a work that ended, or panicked, without an answer.
 pub(super) struct Attached<A> {
-    work: Option<Work>,
+    work: Option<Counted>,
     answer: oneshot::Receiver<A>,
     tasks: TaskTracker,
+}
+
+/// Work that counts among the tasks from the beginning: who waits for those waits for it, whoever does it.
+struct Counted {
+    work: Work,
+    _counts: TaskTrackerToken,
 }
 
 impl<A> Attached<A> {
@@ -30,13 +37,14 @@ impl<A> Attached<A> {
     ) -> Self {
         // As in a task: a panic ends the work, not the connection.
         let work = AssertUnwindSafe(work).catch_unwind().map(drop);
-        Self { work: Some(Box::pin(work)), answer, tasks }
+        let work = Counted { work: Box::pin(work), _counts: tasks.token() };
+        Self { work: Some(work), answer, tasks }
     }
 
     fn detach(&mut self) {
         // Without a runtime the process ends, and with it every task.
-        if let Some((work, runtime)) = self.work.take().zip(Handle::try_current().ok()) {
-            self.tasks.spawn_on(work, &runtime);
+        if let Some((counted, runtime)) = self.work.take().zip(Handle::try_current().ok()) {
+            self.tasks.spawn_on(counted.work, &runtime);
         }
     }
 }
@@ -45,8 +53,8 @@ impl<A> Future for Attached<A> {
     type Output = Result<A, RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(work) = &mut self.work
-            && work.as_mut().poll(context).is_ready()
+        if let Some(counted) = &mut self.work
+            && counted.work.as_mut().poll(context).is_ready()
         {
             self.work = None;
         }
@@ -84,7 +92,9 @@ mod tests {
             sleep(Duration::from_millis(ends_ms - answers_ms)).await;
             end.store(true, Ordering::SeqCst);
         };
-        let waited = timeout(Duration::from_millis(waits_ms), Attached::new(work, answer, tasks.clone())).await;
+        let attached = Attached::new(work, answer, tasks.clone());
+        assert_eq!(tasks.len(), 1, "it is waited for from the beginning");
+        let waited = timeout(Duration::from_millis(waits_ms), attached).await;
         assert_eq!((waited.ok().map(Result::unwrap), tasks.len()), expected, "{answers_ms} {ends_ms} {waits_ms}");
         tasks.close();
         tasks.wait().await;
