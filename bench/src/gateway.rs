@@ -109,10 +109,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     // After the build, which takes all processors that there are.
     pinned::this_process(pinned::OTHERS)?;
     let upstream = format!("127.0.0.1:{}", tests::port());
-    let upstream_process = own(pinned::OTHERS, &["gateway-upstream", &upstream])?;
+    let upstream_process = own(pinned::before_others, &["gateway-upstream", &upstream])?;
     upstream_process.answers(&upstream, "/").await;
     let plain = format!("127.0.0.1:{}", tests::port());
-    let plain_process = own(pinned::PROXY, &["gateway-plain", &plain, &upstream])?;
+    let on_its_own = |program: PathBuf| pinned::command(pinned::PROXY, program);
+    let plain_process = own(on_its_own, &["gateway-plain", &plain, &upstream])?;
     plain_process.answers(&plain, "/healthz").await;
     let mut installations = Vec::new();
     if !options.without_distributed {
@@ -209,8 +210,8 @@ async fn verify(installation: &Installation, expected_pico: i64) -> anyhow::Resu
 }
 
 /// This program again, as a process of its own.
-fn own(processor: &str, arguments: &[&str]) -> anyhow::Result<Process> {
-    let mut command: Command = pinned::command(processor, std::env::current_exe().context("this program's own path")?);
+fn own(pinned: impl Fn(PathBuf) -> Command, arguments: &[&str]) -> anyhow::Result<Process> {
+    let mut command = pinned(std::env::current_exe().context("this program's own path")?);
     command.args(arguments);
     Ok(Process::start(&command))
 }
@@ -238,7 +239,7 @@ impl Subject {
         let processor = |pid: Option<u32>| pid.map(cpu::of).unwrap_or_default();
         let before = processor(self.pid);
         let program = std::env::current_exe().context("this program's own path")?;
-        let mut load = tokio::process::Command::from(pinned::command(pinned::OTHERS, program));
+        let mut load = tokio::process::Command::from(pinned::before_others(program));
         let address = if part == Part::Streams { &self.streams } else { &self.address };
         let clients = match part {
             Part::One => 1,

@@ -16,6 +16,14 @@ pub(super) fn command(processor: &str, program: impl AsRef<std::ffi::OsStr>) -> 
     command
 }
 
+/// Clients and upstream: beside the engines, and before them where the system lets us. What they wait for a processor would count
+/// as the proxy's time; only one proxy has engines at work.
+pub(super) fn before_others(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = command(OTHERS, "nice");
+    command.args(["--adjustment=-10"]).arg(program);
+    command
+}
+
 /// Moves this process there, and with it whatever it starts without saying where: the engines.
 pub(super) fn this_process(processor: &str) -> anyhow::Result<()> {
     let id = std::process::id().to_string();
