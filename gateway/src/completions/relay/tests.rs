@@ -189,6 +189,18 @@ fn failures_and_ends_are_told_apart() {
     check(&["data: oops\n\n"], Some(Step::Failed("sent a chunk that is not a JSON object".into())), false);
 }
 
+/// JSON is UTF-8, also in a field that nobody here reads.
+#[test]
+fn a_chunk_that_is_no_text_is_none() {
+    let held = TokenCounts { prompt: 50, completion: 100, ..TokenCounts::default() };
+    let terms = Terms { model: "m".to_owned(), include_usage: false, choices: 1, held };
+    let mut relay = Relay::new(terms, "um".to_owned());
+    let mut splitter = SseSplitter::default();
+    splitter.push(b"data: {\"choices\":[],\"x\":\"\xff\"}\n\n").unwrap();
+    let step = relay.event(splitter.next().unwrap());
+    assert_eq!(step, Step::Failed("sent a chunk that is not a JSON object".into()));
+}
+
 #[test]
 fn nothing_passes_that_is_not_metered() {
     let check = |stream: &str, sent: &str| {
